@@ -1,0 +1,181 @@
+"""The one door to boto3: clients, endpoints and retries; an AWS error becomes one of ours."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.errors import AwsUnavailable, BuildspecdError, DiskFull, UserError
+
+if TYPE_CHECKING:
+    import boto3
+
+UNKNOWN_ACCOUNT = "000000000000"
+FALLBACK_REGION = "us-east-1"
+
+_CREDENTIAL_VARIABLES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+)
+
+_LATER = frozenset(
+    {
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "SlowDown",
+        "ServiceUnavailable",
+        "ServiceUnavailableException",
+        "InternalError",
+        "InternalFailure",
+        "InternalServiceError",
+        "InternalServerError",
+        "RequestTimeout",
+        "RequestTimeoutException",
+        "KMSInternalException",
+        "DependencyTimeoutException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+    }
+)
+
+
+class AwsRefused(UserError):
+    """AWS said no, and would say so again. `reason` is AWS's own error code, `text` its message."""
+
+    def __init__(self, message: str, *, reason: str, text: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+        self.text = text
+
+
+class Aws:
+    """Clients of one set of credentials. Safe to share between threads; nothing is imported before the first use."""
+
+    def __init__(
+        self, *, region: str | None = None, profile: str | None = None, endpoint_url: str | None = None
+    ) -> None:
+        self._region = region
+        self._profile = profile
+        self._endpoint_url = endpoint_url
+        self._lock = threading.RLock()
+        self._session: boto3.Session | None = None
+        self._clients: dict[tuple[str, int], Any] = {}
+        self._account: str | None = None
+
+    def client(self, service: str, *, attempts: int = 4) -> Any:
+        """Return the client of *service*, made once. Use it inside `translated`.
+
+        *attempts* 1 is for a call that must not be sent twice unseen: botocore then repeats nothing by itself.
+        """
+        with self._lock:
+            if (service, attempts) not in self._clients:
+                from botocore.config import Config
+
+                with translated(service):
+                    self._clients[service, attempts] = self._open().client(
+                        service,
+                        endpoint_url=self._endpoint_url,
+                        region_name=self.region,
+                        config=Config(
+                            connect_timeout=5,
+                            read_timeout=60,
+                            retries={"mode": "standard", "total_max_attempts": attempts},
+                            max_pool_connections=16,
+                            user_agent_extra="buildspecd",
+                        ),
+                    )
+            return self._clients[service, attempts]
+
+    @property
+    def region(self) -> str:
+        """The region in use: the setting, the environment or profile, else `us-east-1`."""
+        return self._region or self._open().region_name or FALLBACK_REGION
+
+    @property
+    def account(self) -> str:
+        """The account of the credentials, asked for once; zeros where nobody can say."""
+        with self._lock:
+            if self._account is None:
+                try:
+                    with translated("sts"):
+                        self._account = str(self.client("sts").get_caller_identity()["Account"])
+                except BuildspecdError:
+                    return UNKNOWN_ACCOUNT
+            return self._account
+
+    def identify(self) -> str:
+        """Return who AWS says that we are. Raises `AwsRefused` or `AwsUnavailable`."""
+        with translated("sts"):
+            who = self.client("sts").get_caller_identity()
+        return f"{who['Account']} as {who['Arn']}"
+
+    def in_sight(self) -> bool:
+        """Whether AWS credentials are likely to be found; asks nobody and imports nothing, so that it costs nothing."""
+        return self._profile is not None or self._endpoint_url is not None or _traces(os.environ)
+
+    def _open(self) -> boto3.Session:
+        with self._lock:
+            if self._session is None:
+                import boto3
+
+                with translated("session"):
+                    self._session = boto3.Session(profile_name=self._profile, region_name=self._region)
+            return self._session
+
+
+def _traces(environ: Mapping[str, str]) -> bool:
+    if any(environ.get(name) for name in _CREDENTIAL_VARIABLES):
+        return True
+    home = Path(environ.get("HOME", "/"))
+    named = [environ.get(name) for name in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE")]
+    files = [*(Path(name) for name in named if name), home / ".aws/credentials", home / ".aws/config"]
+    if any(file.is_file() for file in files):
+        return True
+    vendor = Path("/sys/devices/virtual/dmi/id/sys_vendor")
+    return vendor.is_file() and vendor.read_text(errors="replace").strip() == "Amazon EC2"
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Turn what botocore raises inside the block into `AwsRefused`, `AwsUnavailable` or `DiskFull`."""
+    import botocore.exceptions as botocore
+
+    try:
+        yield
+    except botocore.ClientError as error:
+        raise _from_answer(error.response, doing) from error
+    except (botocore.NoCredentialsError, botocore.PartialCredentialsError, botocore.ProfileNotFound) as error:
+        raise AwsRefused(
+            f"{doing}: {error}",
+            reason="NoCredentials",
+            text=str(error),
+            hint="give the host an instance role, or set aws.profile in agent.yml",
+        ) from error
+    except botocore.ParamValidationError as error:
+        raise AwsRefused(f"{doing}: {error}", reason="ParamValidation", text=str(error)) from error
+    except (botocore.BotoCoreError, botocore.HTTPClientError) as error:
+        raise AwsUnavailable(f"{doing}: {error}", hint="check network, endpoint and credentials") from error
+    except OSError as error:
+        if error.errno == 28:
+            raise DiskFull(f"{doing}: no space left on the host", hint="free some disk space") from error
+        raise
+
+
+def _from_answer(response: Any, doing: str) -> BuildspecdError:
+    error = response.get("Error", {})
+    code, text = str(error.get("Code", "Unknown")), str(error.get("Message", ""))
+    http = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
+    if code in _LATER or http >= 500 or http == 429:
+        return AwsUnavailable(f"{doing}: {code}: {text}")
+    return AwsRefused(f"{doing}: {code}: {text}", reason=code, text=text)

@@ -1,0 +1,1 @@
+"""The log of a build: followed, masked, spooled, and delivered to its sinks."""

@@ -1,0 +1,60 @@
+"""Make: a buildspec's text to a Plan with every default filled in, or to its problems."""
+
+from __future__ import annotations
+
+from agent.buildspec.buildspec import Buildspec, PhaseSection
+from agent.buildspec.parse import read_buildspec
+from agent.buildspec.plan import PhasePlan, Plan
+from agent.errors import Problem
+from agent.model.phase import COMMAND_PHASES
+
+DEFAULT_SHELL = "/bin/sh"
+
+
+def make_plan(text: str | bytes, *, name: str, location: str) -> Plan:
+    """Return the plan of one build. *name* is the file in problems, *location* its path inside the container.
+
+    Raises BuildspecInvalid (YAML_FILE_ERROR) with CodeBuild's words for the first fatal problem, and every problem.
+    """
+    reading = read_buildspec(text, name=name)
+    invalid = reading.findings.verdict()
+    if invalid is not None:
+        raise invalid
+    spec = reading.buildspec
+    return Plan(
+        version=spec.version,
+        location=location,
+        shell=spec.shell or DEFAULT_SHELL,
+        variables=spec.variables,
+        phases=_phases(spec),
+        listed_phases=tuple((section.phase, len(section.commands)) for section in spec.phases),
+        runtime_versions=dict(spec.runtime_versions),
+        artifacts=spec.artifacts,
+        secondary_artifacts=spec.secondary_artifacts,
+        cache=spec.cache,
+        has_reports=spec.has_reports,
+        has_batch=spec.has_batch,
+        warnings=reading.findings.warning_text,
+        notices=reading.findings.notices,
+    )
+
+
+def problems_of(text: str | bytes, name: str) -> list[Problem]:
+    """Return every problem of a buildspec, fatal or not, in the order of the file; raises nothing."""
+    return list(read_buildspec(text, name=name).findings.problems)
+
+
+def _phases(spec: Buildspec) -> tuple[PhasePlan, ...]:
+    """Return all four phases in the order in which they run; a phase's own `run-as` beats the file's."""
+    by_phase = {section.phase: section for section in spec.phases}
+    sections = (by_phase.get(phase) or PhaseSection(phase=phase) for phase in COMMAND_PHASES)
+    return tuple(
+        PhasePlan(
+            phase=section.phase,
+            commands=section.commands,
+            finally_commands=section.finally_commands,
+            on_failure=section.on_failure,
+            run_as=section.run_as or spec.run_as,
+        )
+        for section in sections
+    )

@@ -1,0 +1,1 @@
+"""The command line: one file a command; errors become messages, hints and exit codes in `main`."""

@@ -1,0 +1,18 @@
+"""`buildspecd serve`: the daemon in the foreground, as systemd starts it."""
+
+from __future__ import annotations
+
+from agent.cli.options import ConfigOption
+
+
+def serve(config: ConfigOption = None) -> None:
+    """Run the daemon in the foreground until INT or TERM; running builds go on without it."""
+    from agent import app
+    from agent.cli.signals import stopping_on_signals
+    from agent.kit.service import StopToken
+    from agent.settings.load import settings_file
+
+    file = settings_file(config)
+    stop = StopToken()
+    with stopping_on_signals(stop):
+        app.serve(file, stop)

@@ -1,0 +1,52 @@
+"""Signals: the first Ctrl-C (or TERM) asks to stop, the second one ends the process at once."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from agent.kit.service import StopToken
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextlib.contextmanager
+def stopping_on_signals(stop: StopToken, notice: str = "") -> Iterator[None]:
+    """Inside the block a first INT, TERM or HUP sets *stop* and prints *notice*; a second exits with 128 + signal.
+
+    Call it on the main thread. Signals that were ignored stay so (`nohup`).
+    """
+    reader, writer = os.pipe()
+    seen: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if seen:
+            os._exit(128 + number)
+        seen.append(number)
+        os.write(writer, b"x")
+
+    def watch() -> None:
+        # A thread of its own sets the token: a handler that took the token's lock could meet itself holding it.
+        if os.read(reader, 1) == b"x":
+            if notice:
+                os.write(2, f"{notice}\n".encode())
+            stop.set()
+
+    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    watcher.start()
+    former = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number, handler in former.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, handle)
+    try:
+        yield
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+        os.close(writer)
+        watcher.join(timeout=5)
+        os.close(reader)

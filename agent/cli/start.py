@@ -1,0 +1,43 @@
+"""`buildspecd start`: start a build of a project."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agent.cli.options import ConfigOption, VariableOption, variables
+
+
+def start(
+    project: Annotated[str, typer.Argument(metavar="PROJECT", help="Name of the project.")],
+    source_version: Annotated[
+        str | None, typer.Option("--source-version", metavar="V", help="Branch, tag, commit, pr/N or ref^{commit}.")
+    ] = None,
+    env: VariableOption = None,
+    follow: Annotated[bool, typer.Option("--follow", help="Show the log and end with the build's exit code.")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Start a build and print its id."""
+    from agent.cli.daemon import client
+
+    daemon = client(config)
+    given = variables(env or ())
+    overrides = [{"name": name, "value": value, "type": "PLAINTEXT"} for name, value in given.items()]
+    build = daemon.call(
+        "StartBuild",
+        projectName=project,
+        sourceVersion=source_version,
+        environmentVariablesOverride=overrides or None,
+    )["build"]
+    if not follow:
+        typer.echo(build["id"])
+        return
+    from agent.cli.follow import follow_to_the_end
+    from agent.cli.screen import err, summary
+    from agent.cli.verdict import exit_code
+
+    typer.echo(f"buildspecd: build {build['buildNumber']} is {build['id']}", err=True)
+    ended = follow_to_the_end(daemon, build["id"])
+    summary(err(), ended)
+    raise typer.Exit(exit_code(ended))

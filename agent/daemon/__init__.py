@@ -1,0 +1,1 @@
+"""The daemon: takes requests in, decides what runs now, survives its own restarts."""

@@ -1,0 +1,78 @@
+"""Control: what may be asked of a running daemon, whoever asks (command line, API, dashboard)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from agent.model.build import Build
+from agent.model.project import Project
+from agent.model.request import BuildRequest
+
+
+@dataclass(frozen=True)
+class ProjectState:
+    """A project as the daemon knows it. `problems` are the mistakes of its file; `project` is the last good one."""
+
+    name: str
+    project: Project | None
+    file: str
+    problems: tuple[str, ...] = ()
+    last_build: Build | None = None
+
+
+@dataclass(frozen=True)
+class DaemonState:
+    """How the daemon stands. `services` maps the name of each loop to its last trouble ("" when it runs)."""
+
+    version: str
+    started: float
+    draining: bool
+    running: int
+    queued: int
+    engine: str
+    services: dict[str, str]
+
+
+class Control(Protocol):
+    """Any thread may call any method; each returns soon. A build is named by id, ARN, uuid or a unique prefix of it."""
+
+    def start(self, request: BuildRequest, token: str | None = None) -> Build:
+        """Store and queue a build. Raises `ProjectUnknown`, `RequestInvalid` (overrides that make no sense).
+
+        The same *token* with the same request within five minutes is the same build (service.md 5.4).
+        """
+        ...
+
+    def stop(self, build: str) -> Build:
+        """Ask a build to end; one that has ended is returned as it is. Raises `BuildUnknown`."""
+        ...
+
+    def retry(self, build: str) -> Build:
+        """Queue a new build with the effective parameters of an old one. Raises `BuildUnknown`."""
+        ...
+
+    def get(self, build: str) -> Build:
+        """Return one build. Raises `BuildUnknown`, or `RequestInvalid` when a prefix means several."""
+        ...
+
+    def builds(self, *, project: str | None = None, status: str | None = None, limit: int = 100) -> list[Build]:
+        """Return builds, newest first."""
+        ...
+
+    def projects(self) -> list[ProjectState]:
+        """Return every project, sorted by name, the broken ones included."""
+        ...
+
+    def log_directory(self, build: str) -> Path:
+        """Return the directory that `agent.buildlog` reads the build's log from."""
+        ...
+
+    def drain(self) -> DaemonState:
+        """Take no new build from now on; the running ones go on."""
+        ...
+
+    def state(self) -> DaemonState:
+        """Return how the daemon stands."""
+        ...

@@ -1,0 +1,164 @@
+"""Intake: a BuildRequest becomes a checked, numbered, stored and queued Build, once."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import random
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.daemon.overrides import effective, variables
+from agent.daemon.policy import superseded
+from agent.errors import BuildUnknown, ProjectUnknown, RequestInvalid
+from agent.kit.clock import Clock
+from agent.model.build import Build
+from agent.model.phase import Phase, PhaseType
+from agent.model.project import Project
+from agent.model.request import BuildRequest
+from agent.model.status import Status
+from agent.pipeline.recorder import Recorder
+from agent.store.builds import Builds
+from agent.store.database import Database
+from agent.store.queue import Queue
+from agent.store.requests import Requests
+
+TOKEN_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What the names of builds are made of. Partition follows from the region."""
+
+    region: str
+    account: str
+
+    def arn(self, resource: str) -> str:
+        """Return the CodeBuild ARN of *resource* (`build/...`, `project/...`; service.md 1.1)."""
+        partition = "aws"
+        if self.region.startswith(("cn-", "us-gov-")):
+            partition = f"aws-{'cn' if self.region.startswith('cn-') else 'us-gov'}"
+        return f"arn:{partition}:codebuild:{self.region}:{self.account}:{resource}"
+
+
+@dataclass
+class Intake:
+    """Takes requests in. Any thread may call it; `wake` is called after every new build."""
+
+    database: Database
+    recorder: Recorder
+    projects: Callable[[str], Project | None]
+    identity: Callable[[], Identity]
+    clock: Clock
+    wake: Callable[[], None] = lambda: None
+    new_uuid: Callable[[], uuid.UUID] = uuid.uuid4
+    chance: random.Random = field(default_factory=random.SystemRandom)
+
+    def submit(self, request: BuildRequest, token: str | None = None) -> Build:
+        """Store and queue a build, or return the one that the same request made before.
+
+        Raises `ProjectUnknown`, or `RequestInvalid` for overrides that make no sense and for a token that was used
+        with another request (service.md 5.4).
+        """
+        project = self.projects(request.project)
+        if project is None:
+            raise ProjectUnknown(
+                f"Project cannot be found: {self.identity().arn(f'project/{request.project}')}",
+                hint="`buildspecd projects list` shows the projects of this agent",
+            )
+        return self._store(request, effective(project, request.overrides), token)
+
+    def again(self, old: Build) -> Build:
+        """Store and queue a new build with the effective parameters of *old* (`RetryBuild`)."""
+        request = BuildRequest(
+            project=old.project.name,
+            source_version=old.resolved_source_version or old.source_version,
+            source_ref=old.source_ref,
+            previous_revision=old.previous_revision,
+            initiator=current_user(),
+            overrides={"environmentVariablesOverride": [item.wire() for item in old.overrides]},
+            retry_of=old.id,
+        )
+        return self._store(request, old.project, None)
+
+    def _store(self, request: BuildRequest, project: Project, token: str | None) -> Build:
+        with self.database.transaction():
+            known = self._known(request, token)
+            if known:
+                return known
+            build = self._made(request, project)
+            self.recorder.add(build)
+            self._remember(request, token, build)
+            self._supersede(build)
+        self.wake()
+        return build
+
+    def _known(self, request: BuildRequest, token: str | None) -> Build | None:
+        requests, builds = Requests(self.database), Builds(self.database)
+        if request.dedupe_key and (found := requests.find(request.dedupe_key)):
+            return builds.get(found[0])
+        if token and (found := requests.find(f"token:{token}", self.clock.now() - TOKEN_SECONDS)):
+            if found[1] != _fingerprint(request):
+                raise RequestInvalid(f"Request parameter mismatch for idempotency token {token}")
+            return builds.get(found[0])
+        return None
+
+    def _remember(self, request: BuildRequest, token: str | None, build: Build) -> None:
+        requests, now = Requests(self.database), self.clock.now()
+        if request.dedupe_key:
+            requests.remember(request.dedupe_key, build.id, "", now)
+        if token:
+            requests.remember(f"token:{token}", build.id, _fingerprint(request), now)
+
+    def _made(self, request: BuildRequest, project: Project) -> Build:
+        now = self.clock.now()
+        build_id = f"{project.name}:{self.new_uuid()}"
+        submitted = Phase(phase_type=PhaseType.SUBMITTED, start_time=now).ended(now, Status.SUCCEEDED)
+        return Build(
+            id=build_id,
+            arn=self.identity().arn(f"build/{build_id}"),
+            number=Builds(self.database).next_number(project.name),
+            project=project,
+            phases=(submitted, Phase(phase_type=PhaseType.QUEUED, start_time=now)),
+            start_time=now,
+            initiator=request.initiator,
+            source_version=request.source_version or project.source_version,
+            source_ref=request.source_ref,
+            previous_revision=request.previous_revision,
+            overrides=variables(request.overrides),
+            source_root=f"/codebuild/output/src{self.chance.randrange(10**8, 10**10)}",
+            retry_of=request.retry_of,
+        )
+
+    def _supersede(self, build: Build) -> None:
+        queue = Queue(self.database)
+        places = queue.places()
+        newer = next(place for place in places if place.build == build.id)
+        for place in superseded(newer, places, build.project.agent.supersede):
+            queue.ask_to_stop(place.build, f"superseded by build {build.number} of the same branch")
+
+
+def one_build(database: Database, name: str) -> Build:
+    """Return the one build that *name* means. Raises `BuildUnknown`, or `RequestInvalid` when it means several."""
+    found = Builds(database).matching(name)
+    if not found:
+        raise BuildUnknown(f"Build {name} does not exist", hint="`buildspecd builds` lists them")
+    if len(found) > 1:
+        several = ", ".join(build.uuid[:13] for build in found[:5])
+        raise RequestInvalid(f"{name} means several builds: {several}", hint="give more characters of the id")
+    return found[0]
+
+
+def current_user() -> str:
+    """Return the name of the user who runs this process; the initiator of what a person starts by hand."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
+def _fingerprint(request: BuildRequest) -> str:
+    document = request.model_dump(mode="json", exclude={"initiator"})
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()

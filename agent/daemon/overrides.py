@@ -1,0 +1,83 @@
+"""Overrides: a project and the members of `StartBuild` become the effective project of one build. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from agent.errors import RequestInvalid
+from agent.model.project import EnvironmentVariable, Project
+
+_PLACES: dict[str, tuple[str, ...]] = {
+    "secondarySourcesOverride": ("secondarySources",),
+    "secondarySourcesVersionOverride": ("secondarySourceVersions",),
+    "artifactsOverride": ("artifacts",),
+    "secondaryArtifactsOverride": ("secondaryArtifacts",),
+    "sourceTypeOverride": ("source", "type"),
+    "sourceLocationOverride": ("source", "location"),
+    "sourceAuthOverride": ("source", "auth"),
+    "gitCloneDepthOverride": ("source", "gitCloneDepth"),
+    "gitSubmodulesConfigOverride": ("source", "gitSubmodulesConfig"),
+    "buildspecOverride": ("source", "buildspec"),
+    "insecureSslOverride": ("source", "insecureSsl"),
+    "reportBuildStatusOverride": ("source", "reportBuildStatus"),
+    "buildStatusConfigOverride": ("source", "buildStatusConfig"),
+    "environmentTypeOverride": ("environment", "type"),
+    "imageOverride": ("environment", "image"),
+    "computeTypeOverride": ("environment", "computeType"),
+    "certificateOverride": ("environment", "certificate"),
+    "privilegedModeOverride": ("environment", "privilegedMode"),
+    "registryCredentialOverride": ("environment", "registryCredential"),
+    "imagePullCredentialsTypeOverride": ("environment", "imagePullCredentialsType"),
+    "fleetOverride": ("environment", "fleet"),
+    "hostKernelOverride": ("environment", "hostKernel"),
+    "cacheOverride": ("cache",),
+    "serviceRoleOverride": ("serviceRole",),
+    "timeoutInMinutesOverride": ("timeoutInMinutes",),
+    "queuedTimeoutInMinutesOverride": ("queuedTimeoutInMinutes",),
+    "encryptionKeyOverride": ("encryptionKey",),
+    "logsConfigOverride": ("logsConfig",),
+    "autoRetryLimitOverride": ("autoRetryLimit",),
+}
+"""Member of `StartBuild` -> where it goes in the project (service.md 5.4)."""
+
+_ELSEWHERE = frozenset({"environmentVariablesOverride", "debugSessionEnabled", "agentOverride"})
+
+
+def effective(project: Project, overrides: dict[str, Any]) -> Project:
+    """Return the project that a build runs with. Raises `RequestInvalid`, naming what makes no sense."""
+    unknown = sorted(set(overrides) - set(_PLACES) - _ELSEWHERE)
+    if unknown:
+        raise RequestInvalid(f"unknown members: {', '.join(unknown)}")
+    document = project.wire()
+    for member, place in _PLACES.items():
+        if member in overrides:
+            _put(document, place, overrides[member])
+    if "agentOverride" in overrides:
+        document["agent"] = {**document.get("agent", {}), **overrides["agentOverride"]}
+    try:
+        return Project.model_validate(document)
+    except ValidationError as error:
+        raise RequestInvalid(_explained(error)) from error
+
+
+def variables(overrides: dict[str, Any]) -> tuple[EnvironmentVariable, ...]:
+    """Return the variables of a start request; they win over the project's (buildspec.md 6.1)."""
+    try:
+        return tuple(
+            EnvironmentVariable.model_validate(entry) for entry in overrides.get("environmentVariablesOverride", ())
+        )
+    except ValidationError as error:
+        raise RequestInvalid(_explained(error)) from error
+
+
+def _put(document: dict[str, Any], place: tuple[str, ...], value: object) -> None:
+    *outer, last = place
+    for name in outer:
+        document = document.setdefault(name, {})
+    document[last] = value
+
+
+def _explained(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())

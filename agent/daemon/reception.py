@@ -1,0 +1,81 @@
+"""Reception: answers what is asked of the running daemon."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent import __version__
+from agent.daemon.control import DaemonState, ProjectState
+from agent.daemon.intake import Intake, one_build
+from agent.daemon.scheduler import Scheduler
+from agent.model.build import Build
+from agent.model.request import BuildRequest
+from agent.store.builds import Builds
+from agent.store.database import Database
+from agent.store.queue import Queue
+
+
+@dataclass
+class Reception:
+    """The Control of a running daemon."""
+
+    database: Database
+    intake: Intake
+    scheduler: Scheduler
+    project_states: Callable[[], list[ProjectState]]
+    builds_dir: Path
+    started: float
+    engine_version: Callable[[], str]
+    troubles: Callable[[], Mapping[str, str]]
+
+    def start(self, request: BuildRequest, token: str | None = None) -> Build:
+        """See `Control.start`."""
+        return self.intake.submit(request, token)
+
+    def stop(self, build: str) -> Build:
+        """See `Control.stop`."""
+        found = one_build(self.database, build)
+        if not found.complete:
+            self.scheduler.stop_build(found.id, "Build was stopped by a user")
+        return found
+
+    def retry(self, build: str) -> Build:
+        """See `Control.retry`."""
+        return self.intake.again(one_build(self.database, build))
+
+    def get(self, build: str) -> Build:
+        """See `Control.get`."""
+        return one_build(self.database, build)
+
+    def builds(self, *, project: str | None = None, status: str | None = None, limit: int = 100) -> list[Build]:
+        """See `Control.builds`."""
+        return Builds(self.database).list(project=project, status=status, limit=limit)
+
+    def projects(self) -> list[ProjectState]:
+        """See `Control.projects`."""
+        return sorted(self.project_states(), key=lambda state: state.name)
+
+    def log_directory(self, build: str) -> Path:
+        """See `Control.log_directory`."""
+        return self.builds_dir / one_build(self.database, build).uuid / "log"
+
+    def drain(self) -> DaemonState:
+        """See `Control.drain`."""
+        self.scheduler.draining.set()
+        return self.state()
+
+    def state(self) -> DaemonState:
+        """See `Control.state`."""
+        places = Queue(self.database).places()
+        running = sum(1 for place in places if place.owner)
+        return DaemonState(
+            version=__version__,
+            started=self.started,
+            draining=self.scheduler.draining.is_set,
+            running=running,
+            queued=len(places) - running,
+            engine=self.engine_version(),
+            services=dict(self.troubles()),
+        )

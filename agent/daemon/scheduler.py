@@ -1,0 +1,171 @@
+"""Scheduler: claims builds as places come free, and gives each a thread on the route."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from agent.daemon.policy import Limits, ready
+from agent.kit.clock import Clock
+from agent.kit.logging import bound, get_logger
+from agent.kit.service import StopToken
+from agent.model.build import Build
+from agent.model.phase import PhaseContext
+from agent.model.status import Status
+from agent.pipeline.job import Job, LetGo
+from agent.pipeline.recorder import Recorder
+from agent.pipeline.route import travel
+from agent.store.builds import Builds
+from agent.store.database import Database
+from agent.store.queue import Place, Queue
+
+_log = get_logger("scheduler")
+TICK_SECONDS = 1.0
+LEASE_SECONDS = 60.0
+
+
+@dataclass
+class Scheduler:
+    """A Service. `limits` is asked at every turn, so that changed settings hold at once."""
+
+    owner: str
+    database: Database
+    recorder: Recorder
+    limits: Callable[[], Limits]
+    new_job: Callable[[Build, StopToken], Job]
+    clock: Clock
+    name: str = "scheduler"
+    draining: StopToken = field(default_factory=StopToken)
+    _woken: threading.Event = field(default_factory=threading.Event)
+    _jobs: dict[str, Job] = field(default_factory=dict)
+    _threads: dict[str, threading.Thread] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wake(self) -> None:
+        """Look at the queue now."""
+        self._woken.set()
+
+    def run(self, stop: StopToken) -> None:
+        """Start what may start, until *stop*; then let go of the running builds and return."""
+        self._take_over(stop)
+        while not stop.is_set:
+            self.turn(stop)
+            self._woken.wait(TICK_SECONDS)
+            self._woken.clear()
+        for thread in self._running_threads():
+            thread.join()
+
+    def turn(self, letting_go: StopToken) -> None:
+        """One look at the queue: end what need not start, tell running builds to stop, start what may."""
+        queue = Queue(self.database)
+        queue.renew(self.owner, self.clock.now(), LEASE_SECONDS)
+        places = queue.places()
+        waiting = [place for place in places if not place.owner]
+        running = [place for place in places if place.owner]
+        for place in running:
+            self._pass_on_stop(place)
+        waiting = [place for place in waiting if not self._ended_in_queue(place)]
+        if self.draining.is_set or letting_go.is_set:
+            return
+        for place in ready(waiting, running, self.limits()):
+            if queue.claim(place.build, self.owner, self.clock.now(), LEASE_SECONDS):
+                self._set_out(place.build, letting_go)
+
+    def stop_build(self, build: str, reason: str) -> None:
+        """Ask a build to end, waiting or running."""
+        Queue(self.database).ask_to_stop(build, reason)
+        with self._lock:
+            job = self._jobs.get(build)
+        if job:
+            self._tell_to_stop(job, reason)
+        self.wake()
+
+    def running(self) -> int:
+        """Return how many builds are on their route now."""
+        return len(self._running_threads())
+
+    def _take_over(self, stop: StopToken) -> None:
+        """Set out again with the builds that a daemon before us had begun."""
+        queue = Queue(self.database)
+        for place in queue.places():
+            if place.owner:
+                queue.release(place.build)
+                queue.claim(place.build, self.owner, self.clock.now(), LEASE_SECONDS)
+                _log.info("taking over a running build", build=place.build)
+                self._set_out(place.build, stop)
+
+    def _set_out(self, build_id: str, letting_go: StopToken) -> None:
+        build = Builds(self.database).get(build_id)
+        if build is None:
+            Queue(self.database).remove(build_id)
+            return
+        build = self.recorder.leave(build, Status.SUCCEEDED) if not build.steps_done else build
+        thread = threading.Thread(target=self._drive, args=(build, letting_go), name=f"build {build.number}")
+        with self._lock:
+            self._threads[build_id] = thread
+        thread.start()
+
+    def _drive(self, build: Build, letting_go: StopToken) -> None:
+        settled = False
+        with bound(build=build.id):
+            try:
+                job = self.new_job(build, letting_go)
+                with self._lock:
+                    self._jobs[build.id] = job
+                reason = Queue(self.database).stop_reason(build.id)
+                if reason:
+                    self._tell_to_stop(job, reason)
+                status = travel(job)
+                settled = True
+                _log.info("build ended", status=status.value, number=build.number)
+            except LetGo:
+                settled = True
+                _log.info("letting go of a running build")
+            finally:
+                if not settled:  # the store failed us, say; the traceback is in the log, and the next turn tries again
+                    Queue(self.database).release(build.id)
+                with self._lock:
+                    self._jobs.pop(build.id, None)
+                    self._threads.pop(build.id, None)
+                self.wake()
+
+    def _pass_on_stop(self, place: Place) -> None:
+        with self._lock:
+            job = self._jobs.get(place.build)
+        if place.stop and job:
+            self._tell_to_stop(job, place.stop)
+
+    @staticmethod
+    def _tell_to_stop(job: Job, reason: str) -> None:
+        if not job.stop_asked.is_set:
+            job.stop_reason = reason
+            job.stop_asked.set()
+
+    def _ended_in_queue(self, place: Place) -> bool:
+        build = Builds(self.database).get(place.build)
+        if build is None:
+            Queue(self.database).remove(place.build)
+            return True
+        status, context = waiting_too_long(build, place, self.clock.now())
+        if status is Status.IN_PROGRESS:
+            return False
+        build = self.recorder.leave(build, status, context)
+        self.recorder.complete(build.evolve(stop_reason=place.stop or None), status)
+        return True
+
+    def _running_threads(self) -> list[threading.Thread]:
+        with self._lock:
+            return list(self._threads.values())
+
+
+def waiting_too_long(build: Build, place: Place, now: float) -> tuple[Status, PhaseContext]:
+    """Return how a waiting build ends before it starts; IN_PROGRESS when it goes on waiting. Pure."""
+    if place.stop:
+        return Status.STOPPED, PhaseContext(message=place.stop)
+    if now - place.enqueued > build.project.queued_timeout_in_minutes * 60:
+        return Status.TIMED_OUT, PhaseContext(
+            status_code="BUILD_TIMED_OUT",
+            message=f"Build waited in the queue for more than {build.project.queued_timeout_in_minutes:g} minutes.",
+        )
+    return Status.IN_PROGRESS, PhaseContext()

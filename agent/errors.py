@@ -1,0 +1,202 @@
+"""
+Everything that can go wrong, except a red build. A red build is a value.
+
+* BuildspecdError              ours                          -> FAULT, exit 3
+  x UserError                  the user can mend it          -> FAILED, never retried, exit 2 on the command line
+    + UsageError               the command line makes no sense
+    + SettingsInvalid          agent.yml or a project file
+    + BuildspecInvalid         the buildspec                  YAML_FILE_ERROR
+    + SourceNotFound           no such repository, branch, commit      CLIENT_ERROR
+    + SourceRefused            the git server does not let us in       CLIENT_ERROR
+    + ArtifactsMissing         nothing matched                CLIENT_ERROR
+    + UploadRefused            bucket or key says no          CLIENT_ERROR
+    + ImageUnavailable         no such image, or not for us   BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE
+    + VariableUnresolved       a parameter or secret          its own code
+    + ProjectUnknown, BuildUnknown, RequestInvalid            what the control API was asked
+    + OperationUnknown           likewise (web/codebuild.py)
+    + AwsRefused                 AWS said no (aws.py)
+    + ContainerDied            the image cannot run a build, or memory ran out
+    + PreflightFailed          something that the build needs cannot be reached
+  x Unavailable                something outside is down      -> retried, then FAULT
+    + GitUnavailable, EngineUnavailable, AwsUnavailable, RegistryUnavailable
+    + MirrorBroken               a GitUnavailable: the local copy is made anew (source/failures.py)
+  x DaemonNotRunning           nobody listens on the control socket
+  x StateDirBusy               another daemon owns the state directory
+  x DiskFull                   no space left on the host
+  x ContainerLost              the container is gone, and not by its own doing
+  x StoreTooNew                the database was written by a newer version
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from agent.model.status import Status
+
+
+class BuildspecdError(Exception):
+    """Base of every error that we raise on purpose.
+
+    `code` becomes the status code of the phase context, `hint` says what to do next.
+    """
+
+    status: ClassVar[Status] = Status.FAULT
+    retry: ClassVar[bool] = False
+    exit_code: ClassVar[int] = 3
+    default_code: ClassVar[str] = "INTERNAL_ERROR"
+
+    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.code = code or self.default_code
+
+
+class UserError(BuildspecdError):
+    """The user can mend it; asking again changes nothing."""
+
+    status = Status.FAILED
+    exit_code = 2
+    default_code = "CLIENT_ERROR"
+
+
+class UsageError(UserError):
+    """The command line makes no sense."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One mistake in a file. Lines and columns count from 1; 0 means that the place is unknown."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    fatal: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.message}"
+
+
+class SettingsInvalid(UserError):
+    """agent.yml or a project file is wrong; carries every mistake at once."""
+
+    def __init__(self, problems: Sequence[Problem], *, hint: str = "") -> None:
+        super().__init__("\n".join(map(str, problems)), hint=hint)
+        self.problems = tuple(problems)
+
+
+class BuildspecInvalid(UserError):
+    """The buildspec cannot be used. `message` has CodeBuild's words for the first problem."""
+
+    default_code = "YAML_FILE_ERROR"
+
+    def __init__(self, message: str, problems: Sequence[Problem] = (), *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.problems = tuple(problems)
+
+
+class SourceNotFound(UserError):
+    """No such repository, branch, tag or commit."""
+
+
+class SourceRefused(UserError):
+    """The git server does not let us in."""
+
+
+class ArtifactsMissing(UserError):
+    """No file matched the artifact paths."""
+
+
+class UploadRefused(UserError):
+    """The bucket or the KMS key says no."""
+
+
+class ImageUnavailable(UserError):
+    """The image does not exist, or its registry does not let us in."""
+
+    default_code = "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE"
+
+
+class VariableUnresolved(UserError):
+    """A parameter or a secret that a variable refers to cannot be read."""
+
+
+class RequestInvalid(UserError):
+    """A request to the control API makes no sense (`InvalidInputException`)."""
+
+
+class ProjectUnknown(UserError):
+    """No project has that name (`ResourceNotFoundException`)."""
+
+
+class BuildUnknown(UserError):
+    """No build has that id (`ResourceNotFoundException`)."""
+
+
+class ContainerDied(UserError):
+    """The build container ended without finishing the build, by the user's doing (memory, image without `sh`)."""
+
+    default_code = "BUILD_CONTAINER_DIED"
+
+
+class PreflightFailed(UserError):
+    """Something that the project says it needs cannot be reached from this host."""
+
+    default_code = "PREFLIGHT_FAILED"
+
+
+class Unavailable(BuildspecdError):
+    """Something outside is down; it may work later."""
+
+    retry = True
+
+
+class GitUnavailable(Unavailable):
+    """The git server does not answer, or answers with an error of its own."""
+
+    default_code = "GIT_UNAVAILABLE"
+
+
+class EngineUnavailable(Unavailable):
+    """The Docker engine does not answer."""
+
+    default_code = "ENGINE_UNAVAILABLE"
+
+
+class RegistryUnavailable(Unavailable):
+    """The image registry does not answer, or limits our rate."""
+
+    default_code = "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE"
+
+
+class AwsUnavailable(Unavailable):
+    """An AWS service does not answer, or throttles."""
+
+    default_code = "AWS_UNAVAILABLE"
+
+
+class DaemonNotRunning(BuildspecdError):
+    """Nobody listens on the control socket."""
+
+
+class StateDirBusy(BuildspecdError):
+    """Another daemon owns the state directory."""
+
+
+class DiskFull(BuildspecdError):
+    """No space is left on the host."""
+
+    default_code = "DISK_FULL"
+
+
+class ContainerLost(BuildspecdError):
+    """The build container is gone, and not by its own doing."""
+
+    default_code = "CONTAINER_LOST"
+
+
+class StoreTooNew(BuildspecdError):
+    """The database was written by a newer version of buildspecd."""

@@ -1,0 +1,1 @@
+"""The values that travel. Frozen, pure: no file, no socket, no clock."""

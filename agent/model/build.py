@@ -1,0 +1,114 @@
+"""Build: one run of one project; changed only through `evolve`, stored only by the recorder."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from agent.model.phase import Phase, PhaseContext, PhaseType
+from agent.model.project import EnvironmentVariable, Project
+from agent.model.shape import Shape
+from agent.model.status import Status
+
+
+class ArtifactRecord(Shape):
+    """CodeBuild's `BuildArtifacts`: where an artifact went. The sums are hexadecimal, present for ZIP only."""
+
+    location: str | None = None
+    sha256sum: str | None = None
+    md5sum: str | None = None
+    override_artifact_name: bool | None = None
+    encryption_disabled: bool | None = None
+    artifact_identifier: str | None = None
+
+
+class LogRecord(Shape):
+    """Where the log went. `delivered` counts the bytes of the log that each sink has."""
+
+    group_name: str | None = None
+    stream_name: str | None = None
+    s3_location: str | None = None
+    bytes: int = 0
+    lines: int = 0
+    delivered: dict[str, int] = Field(default_factory=dict)
+    problems: dict[str, str] = Field(default_factory=dict)
+
+
+class CacheRecord(Shape):
+    """What the cache did for a build: `hit`, `miss` or `off`, and whether it was saved."""
+
+    restored: str = "off"
+    saved: bool = False
+    files: int = 0
+
+
+class ExportedVariable(Shape):
+    """CodeBuild's `ExportedEnvironmentVariable`."""
+
+    name: str
+    value: str
+
+
+class Build(Shape):
+    """One build. Times are epoch seconds (milliseconds kept). `project` holds the *effective* values."""
+
+    id: str
+    arn: str
+    number: int
+    project: Project
+    status: Status = Status.IN_PROGRESS
+    phases: tuple[Phase, ...]
+    start_time: float
+    end_time: float | None = None
+    initiator: str
+    source_version: str | None = None
+    resolved_source_version: str | None = None
+    source_ref: str | None = None
+    previous_revision: str | None = None
+    overrides: tuple[EnvironmentVariable, ...] = ()
+    source_root: str
+    artifacts: ArtifactRecord | None = None
+    secondary_artifacts: tuple[ArtifactRecord, ...] = ()
+    logs: LogRecord = LogRecord()
+    cache: CacheRecord = CacheRecord()
+    exported: tuple[ExportedVariable, ...] = ()
+    retry_of: str | None = None
+    steps_done: tuple[str, ...] = ()
+    stop_reason: str | None = None
+    advice: str | None = None
+
+    @property
+    def uuid(self) -> str:
+        """The part of the id after the colon; names the log stream and the build's directory."""
+        return self.id.partition(":")[2]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the build has ended."""
+        return self.status is not Status.IN_PROGRESS
+
+    @property
+    def current_phase(self) -> PhaseType:
+        """The phase that the build is in, or ended in (`COMPLETED`)."""
+        return self.phases[-1].phase_type
+
+    @property
+    def timed_out(self) -> bool:
+        """Whether a phase ran out of time; the status of such a build is FAILED (buildspec.md 4.6, case 47)."""
+        return any(phase.phase_status is Status.TIMED_OUT for phase in self.phases)
+
+    def phase(self, kind: PhaseType) -> Phase | None:
+        """The record of *kind*, or None while the build has not met it."""
+        return next((phase for phase in self.phases if phase.phase_type is kind), None)
+
+    def entered(self, kind: PhaseType, at: float) -> Build:
+        """Return this build in phase *kind*; the phase before must have ended. Entering twice changes nothing."""
+        if self.phase(kind):
+            return self
+        start = self.phases[-1].end_time or at
+        return self.evolve(phases=(*self.phases, Phase(phase_type=kind, start_time=start)))
+
+    def left(self, at: float, status: Status, context: PhaseContext | None = None) -> Build:
+        """Return this build with its current phase ended; a phase that has ended stays as it is."""
+        if self.phases[-1].end_time is not None:
+            return self
+        return self.evolve(phases=(*self.phases[:-1], self.phases[-1].ended(at, status, context)))

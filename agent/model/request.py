@@ -1,0 +1,26 @@
+"""BuildRequest: what every trigger makes, and all that intake needs to know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from agent.model.shape import Shape
+
+
+class BuildRequest(Shape):
+    """Ask for one build. Two requests with the same `dedupe_key` are one build.
+
+    `overrides` are the members of CodeBuild's `StartBuild` other than `projectName` and `sourceVersion`
+    (service.md 5.4), in camelCase.
+    """
+
+    project: str
+    source_version: str | None = None
+    source_ref: str | None = None
+    previous_revision: str | None = None
+    initiator: str
+    dedupe_key: str | None = None
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    retry_of: str | None = None

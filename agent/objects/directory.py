@@ -1,0 +1,178 @@
+"""DirectoryStore: objects as files below a directory, for those who have no bucket."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from agent.errors import DiskFull, UploadRefused, UserError
+from agent.kit.files import sync_directory, write_atomic
+from agent.objects.keys import checked_key
+from agent.objects.store import StoredObject, Upload
+
+_OURS: Final = ".buildspecd"
+_STALE: Final = 3600.0
+_SAYS_NO: Final = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOTEMPTY}
+)
+
+
+class DirectoryStore:
+    """An `ObjectStore` over the directory *root*, which is made at the first `put`.
+
+    The path of an object is its key. Metadata lies beside, below `.buildspecd/`, and names the file it belongs to by
+    inode, so that it never speaks of another one. Encryption and ACL of an `Upload` mean nothing here.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._swept = False
+
+    def put(self, key: str, file: Path, upload: Upload) -> None:
+        """See `ObjectStore.put`."""
+        target = self._path(key)
+        with self._refusing(key):
+            aside = self._aside()
+            try:
+                with aside.open("wb") as out, file.open("rb") as source:
+                    shutil.copyfileobj(source, out, 1 << 20)
+                    out.flush()
+                    os.fchmod(out.fileno(), 0o644)
+                    os.fsync(out.fileno())
+                    inode = os.fstat(out.fileno()).st_ino
+                target.parent.mkdir(parents=True, exist_ok=True)
+                if not self._place(aside, target, upload):
+                    return
+                sync_directory(target.parent)
+            finally:
+                aside.unlink(missing_ok=True)
+            self._note(key, inode, upload)
+
+    def get(self, key: str, file: Path) -> StoredObject | None:
+        """See `ObjectStore.get`."""
+        with self._refusing(key):
+            try:
+                source = self._path(key).open("rb")
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+            with source:
+                facts = os.fstat(source.fileno())
+                handle, aside = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+                try:
+                    with os.fdopen(handle, "wb") as out:
+                        shutil.copyfileobj(source, out, 1 << 20)
+                    Path(aside).replace(file)
+                except BaseException:
+                    Path(aside).unlink(missing_ok=True)
+                    raise
+        return self._stored(key, facts)
+
+    def head(self, key: str) -> StoredObject | None:
+        """See `ObjectStore.head`."""
+        path = self._path(key)
+        with self._refusing(key):
+            try:
+                facts = path.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+            return self._stored(key, facts) if path.is_file() else None
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        """See `ObjectStore.list`."""
+        if prefix.startswith("/") or ".." in prefix.split("/"):
+            raise UserError(f"not a prefix of keys: {prefix!r}")
+        folder = prefix.rpartition("/")[0]
+        found: list[StoredObject] = []
+        for above, names, files in os.walk(self._root / folder):
+            names[:] = [name for name in names if name != _OURS or Path(above) != self._root]
+            for name in files:
+                path = Path(above, name)
+                key = path.relative_to(self._root).as_posix()
+                if key.startswith(prefix):
+                    with contextlib.suppress(FileNotFoundError):
+                        facts = path.stat()
+                        found.append(StoredObject(key, facts.st_size, facts.st_mtime))
+        return sorted(found, key=lambda stored: (-stored.modified, stored.key))
+
+    def delete(self, key: str) -> None:
+        """See `ObjectStore.delete`."""
+        with self._refusing(key):
+            for path in (self._path(key), self._notes(key)):
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    path.unlink()
+
+    def locate(self, key: str) -> str:
+        """See `ObjectStore.locate`; an empty *key* is the directory itself."""
+        path = self._path(key) if key else self._root
+        return f"file://{quote(str(path))}"
+
+    def _path(self, key: str) -> Path:
+        if checked_key(key).split("/", 1)[0] == _OURS:
+            raise UserError(f"not a key of an object: {key!r}", hint=f"{_OURS} is the store's own directory")
+        return self._root / key
+
+    def _notes(self, key: str) -> Path:
+        return self._root / _OURS / "meta" / f"{key}.json"
+
+    def _aside(self) -> Path:
+        """Return a new empty file beside the objects; leftovers of a process that was killed are removed first."""
+        folder = self._root / _OURS / "aside"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self._swept:
+            self._swept = True
+            for path in folder.iterdir():
+                with contextlib.suppress(OSError):
+                    if path.stat().st_mtime < time.time() - _STALE:
+                        path.unlink()
+        handle, name = tempfile.mkstemp(dir=folder)
+        os.close(handle)
+        return Path(name)
+
+    def _place(self, aside: Path, target: Path, upload: Upload) -> bool:
+        if not upload.if_absent:
+            aside.replace(target)
+            return True
+        try:
+            os.link(aside, target)
+        except FileExistsError:
+            return False
+        return True
+
+    def _note(self, key: str, inode: int, upload: Upload) -> None:
+        notes = self._notes(key)
+        if upload.metadata:
+            notes.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(notes, json.dumps({"inode": inode, "metadata": dict(upload.metadata)}).encode(), sync=False)
+        else:
+            notes.unlink(missing_ok=True)
+
+    def _stored(self, key: str, facts: os.stat_result) -> StoredObject:
+        metadata: dict[str, str] = {}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, ValueError):
+            notes = json.loads(self._notes(key).read_bytes())
+            if notes["inode"] == facts.st_ino:
+                metadata = dict(notes["metadata"])
+        return StoredObject(key, facts.st_size, facts.st_mtime, metadata)
+
+    @contextlib.contextmanager
+    def _refusing(self, key: str) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise DiskFull(f"no space left for {key} below {self._root}", hint="free some disk space") from error
+            if error.errno in _SAYS_NO:
+                raise UploadRefused(
+                    f"{self._root / key}: {error.strerror}",
+                    hint=f"the agent must be able to write below {self._root}, and no name may be both file and folder",
+                ) from error
+            raise

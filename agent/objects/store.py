@@ -1,0 +1,72 @@
+"""ObjectStore: the few verbs that artifacts, caches and logs need of a bucket or a directory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Encryption:
+    """How an object is encrypted at rest. `key` None with `enabled`: the account's AWS managed key `aws/s3`."""
+
+    enabled: bool = True
+    key: str | None = None
+
+
+@dataclass(frozen=True)
+class Upload:
+    """What travels with an object's bytes. `if_absent`: an object that is there already is left as it is."""
+
+    encryption: Encryption = Encryption()
+    content_type: str = "application/octet-stream"
+    content_encoding: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    acl: str | None = None
+    if_absent: bool = False
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as it lies there. `modified` is epoch seconds."""
+
+    key: str
+    size: int
+    modified: float
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+class ObjectStore(Protocol):
+    """A place for whole objects under keys with `/` between their parts.
+
+    Any thread may call any method. A `put` is atomic: a reader sees the object before or after, never half of it, and
+    a `put` that was killed leaves nothing (an unfinished multipart upload is aborted). Keys never leave the store:
+    `..` and absolute keys are refused with `UserError`. Errors: `UploadRefused` (put: bucket or key says no),
+    `AwsRefused`, `AwsUnavailable` (retry), `DiskFull`.
+    """
+
+    def put(self, key: str, file: Path, upload: Upload) -> None:
+        """Store the bytes of *file* under *key*, replacing what was there. Large files go in parts, in parallel."""
+        ...
+
+    def get(self, key: str, file: Path) -> StoredObject | None:
+        """Write the object to *file* (whole or not at all); None when there is no such object."""
+        ...
+
+    def head(self, key: str) -> StoredObject | None:
+        """Return the object's facts; None when there is no such object."""
+        ...
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        """Return the objects whose keys start with *prefix*, newest first; `metadata` may be empty here."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove the object. Safe when it is not there."""
+        ...
+
+    def locate(self, key: str) -> str:
+        """Return what the API calls the location: `arn:aws:s3:::bucket/key` or `file:///dir/key`."""
+        ...

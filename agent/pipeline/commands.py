@@ -1,0 +1,277 @@
+"""Commands: the part of the route that the driver walks by itself, inside the container, while we only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from agent.buildspec.plan import ArtifactPlan, Plan
+from agent.container import driver
+from agent.container.driver import DriverPlan, Expansion, Result
+from agent.container.journal import (
+    JournalEvent,
+    JournalReader,
+    PhaseEnded,
+    PhaseStarted,
+    Prepared,
+    ProblemFound,
+    phase_context,
+)
+from agent.container.spec import ContainerState
+from agent.environment.resolve import Choices, choose, exportable
+from agent.errors import BuildspecInvalid, ContainerDied, ContainerLost, Unavailable
+from agent.kit.logging import get_logger
+from agent.model.phase import PhaseContext, PhaseType
+from agent.model.status import Status
+from agent.pipeline.job import Cut, Job
+from agent.pipeline.places import MOUNTED, source_dirs
+
+_log = get_logger("pipeline")
+LOOK_SECONDS = 0.02
+"""Pause between two looks at journal and result; bounds how late the end of a build is seen."""
+INSPECT_SECONDS = 1.0
+"""Pause between two questions to the engine whether the container still lives."""
+
+
+class Remedy(Enum):
+    """What to do with a build whose commands should run."""
+
+    GO_ON = auto()
+    """The driver has ended in order: read what it left."""
+    FOLLOW = auto()
+    """The container runs: release the driver unless it has begun, and follow it."""
+    FAULT = auto()
+    """It had begun, and is dead or gone without a result."""
+    START_OVER = auto()
+    """Nothing of the user's was started, so nothing is lost by starting over."""
+
+
+def remedy(result: Result | None, state: ContainerState | None, *, began: bool) -> Remedy:
+    """Decide by result file, container and journal: the table of what a restart finds. Pure and total."""
+    if result is not None:
+        return Remedy.GO_ON
+    if state is not None and state.running:
+        return Remedy.FOLLOW
+    return Remedy.FAULT if began else Remedy.START_OVER
+
+
+def choices_of(job: Job) -> Choices:
+    """Return which variable wins each name; nothing is resolved."""
+    project = job.build.project.environment.environment_variables
+    return choose(job.build.overrides, project, job.plan.variables)
+
+
+def write_plan(job: Job) -> None:
+    """Write what the driver needs to know; it reads it when it is told to go."""
+    plan, places = job.plan, source_dirs(job.build)
+    for warning in exportable(plan.variables.exported, choices_of(job))[1]:
+        job.say(f"warning: {warning}")
+    driver.write_plan(
+        job.paths.control,
+        DriverPlan(
+            phases=plan.phases,
+            source_dir=places[None].container,
+            workspace=f"{job.build.source_root}/{MOUNTED}",
+            clock_base=driver.clock_base(job.tools.clock),
+            shell=plan.shell,
+            isolated=plan.version == "0.1",
+            checkouts=tuple(place.container for place in places.values()),
+            owner=job.tools.owner,
+            gopath=job.build.source_root,
+            before=cache_expansions(plan),
+            after=after_expansions(job),
+            hold=bool(cache_expansions(plan)),
+        ),
+    )
+
+
+def cache_expansions(plan: Plan) -> tuple[Expansion, ...]:
+    """Return what has to be expanded before the cache is restored."""
+    if plan.cache is None:
+        return ()
+    paths = [Expansion.of_variables(f"path {index}", path) for index, path in enumerate(plan.cache.paths)]
+    key = [Expansion.of_shell("key", plan.cache.key)] if plan.cache.key else []
+    fallback = [Expansion.of_shell(f"fallback {i}", text) for i, text in enumerate(plan.cache.fallback_keys)]
+    return (*paths, *key, *(fallback if key else ()))
+
+
+def after_expansions(job: Job) -> tuple[Expansion, ...]:
+    """Return what is evaluated after POST_BUILD: texts of artifacts, and the values of exported variables."""
+    allowed, _ = exportable(job.plan.variables.exported, choices_of(job))
+    exports = (Expansion.of_variable(f"export {name}", name) for name in allowed)
+    return (*artifact_expansions(job.plan), *exports)
+
+
+def artifact_expansions(plan: Plan) -> tuple[Expansion, ...]:
+    """Return what has to be expanded before artifacts are chosen (buildspec.md 2.4)."""
+    return tuple(
+        expansion
+        for artifact in (plan.artifacts, *plan.secondary_artifacts)
+        if artifact is not None
+        for expansion in _of_artifact(artifact)
+    )
+
+
+def _of_artifact(artifact: ArtifactPlan) -> list[Expansion]:
+    owner = artifact.identifier or ""
+    found = [Expansion.of_variables(f"{owner} file {i}", text) for i, text in enumerate(artifact.files)]
+    found += [Expansion.of_variables(f"{owner} exclude {i}", text) for i, text in enumerate(artifact.exclude_paths)]
+    if artifact.base_directory:
+        found.append(Expansion.of_variables(f"{owner} base", artifact.base_directory))
+    if artifact.s3_prefix:
+        found.append(Expansion.of_variables(f"{owner} prefix", artifact.s3_prefix))
+    if artifact.name:
+        found.append(Expansion.of_shell(f"{owner} name", artifact.name))
+    return found
+
+
+def run(job: Job, start_over: Callable[[Job], None]) -> None:
+    """Let the driver go, or attach to it, and follow it to its end; *start_over* makes a container that never began."""
+    watch = Watch(job, JournalReader(job.paths.control))
+    watch.read_journal()
+    job.transcript.follow()
+    try:
+        decision = remedy(driver.read_result(job.paths.control), watch.state(), began=watch.started)
+        if decision is Remedy.START_OVER:
+            start_over(job)
+        if decision is Remedy.FAULT:
+            raise death(watch.state())
+        if decision is not Remedy.GO_ON:
+            _release(job, watch)
+            watch.until(lambda: driver.read_result(job.paths.control) is not None)
+    except Cut:
+        job.tools.engine.terminate(job.container or "", job.tools.stop_grace)
+        raise
+    finally:
+        if not job.letting_go.is_set:
+            watch.read_journal()
+            job.transcript.drained()
+    _judge(job, watch)
+
+
+def prepare(job: Job) -> None:
+    """Let a driver that holds evaluate what precedes INSTALL, and wait until it has."""
+    watch = Watch(job, JournalReader(job.paths.control))
+    watch.until(lambda: driver.go(job.paths.control))
+    watch.until(lambda: watch.prepared)
+
+
+def _release(job: Job, watch: Watch) -> None:
+    if cache_expansions(job.plan):
+        watch.until(lambda: driver.go(job.paths.control))
+        watch.until(lambda: watch.prepared)
+        watch.until(lambda: driver.resume(job.paths.control))
+    else:
+        watch.until(lambda: driver.go(job.paths.control))
+
+
+def outcome_of(job: Job, phase: PhaseType) -> tuple[Status, PhaseContext]:
+    """Return how the driver ended *phase*, by its journal."""
+    for event in JournalReader(job.paths.control).read():
+        if isinstance(event, PhaseEnded) and event.phase is phase:
+            return _ended(job, event)
+    return Status.FAULT, PhaseContext(status_code="CONTAINER_LOST", message=f"{phase} did not end")
+
+
+@dataclass
+class Watch:
+    """Reads the journal of a running build, and asks now and then whether its container lives."""
+
+    job: Job
+    journal: JournalReader
+    started: bool = False
+    prepared: bool = False
+    problem: str = ""
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        """Wait until *reached*, recording what happens meanwhile. Raises `Cut`, `LetGo`, and what a dead one means."""
+        clock = self.job.tools.clock
+        next_look = clock.monotonic() + INSPECT_SECONDS
+        while not reached():
+            self.read_journal()
+            self.job.check()
+            if clock.monotonic() >= next_look:
+                self._see_that_it_lives()
+                next_look = clock.monotonic() + INSPECT_SECONDS
+            clock.wait(LOOK_SECONDS, self.job.letting_go)
+
+    def read_journal(self) -> None:
+        """Record the events that are new."""
+        while events := self.journal.read():
+            for event in events:
+                self._take(event)
+
+    def _take(self, event: JournalEvent) -> None:
+        job = self.job
+        if isinstance(event, Prepared):
+            self.prepared = True
+        elif isinstance(event, ProblemFound):
+            self.problem = event.reason
+        elif isinstance(event, PhaseStarted):
+            self.started = True
+            job.build = job.recorder.enter(job.build, event.phase, event.at)
+        elif isinstance(event, PhaseEnded) and event.phase is not PhaseType.POST_BUILD:
+            # POST_BUILD stays open until the cache has been saved.
+            if job.build.current_phase is event.phase:
+                job.build = job.recorder.leave(job.build, *_ended(job, event), event.at)
+
+    def state(self) -> ContainerState | None:
+        """Return how the container stands; waits for an engine that does not answer, for the build may well go on."""
+        job, clock = self.job, self.job.tools.clock
+        while True:
+            try:
+                job.container = job.container or job.tools.engine.find(job.build.id)
+                return job.tools.engine.inspect(job.container) if job.container else None
+            except Unavailable as error:
+                _log.warning("the engine does not answer, waiting for it", build=job.build.id, error=error.message)
+            job.check()
+            clock.wait(INSPECT_SECONDS, job.letting_go)
+
+    def _see_that_it_lives(self) -> None:
+        state = self.state()
+        alive = state is not None and state.running
+        if not alive and driver.read_result(self.job.paths.control) is None:
+            raise death(state)
+
+
+def death(state: ContainerState | None) -> ContainerDied | ContainerLost:
+    """Return what it means that a container ended without a result. Pure."""
+    found = "Build container found dead before completing the build"
+    if state is None:
+        return ContainerLost(f"{found}: it is gone", hint="was it removed, or the Docker engine reset?")
+    if state.oom_killed:
+        return ContainerDied(
+            f"{found}: it ran out of memory",
+            code="OUT_OF_MEMORY",
+            hint="raise environment.computeType or agent.resources.memory",
+        )
+    if state.error or state.exit_code in (126, 127):
+        return ContainerDied(
+            f"{found}: {state.error or f'exit status {state.exit_code}'}", hint="the image must contain /bin/sh"
+        )
+    return ContainerLost(
+        f"{found}: exit status {state.exit_code}", hint="was it killed, or was the Docker engine or the host restarted?"
+    )
+
+
+def _ended(job: Job, event: PhaseEnded) -> tuple[Status, PhaseContext]:
+    context = phase_context(job.plan.phases, event)
+    return (Status.FAILED if event.failure else Status.SUCCEEDED), context
+
+
+def _judge(job: Job, watch: Watch) -> None:
+    """Turn what the driver could not say by phases into an error, and point at memory where that was the reason."""
+    result = driver.read_result(job.paths.control)
+    if watch.problem == "no-shell":
+        raise BuildspecInvalid(
+            f"env.shell: {job.plan.shell} is not in the build image", hint="install it, or use /bin/sh"
+        )
+    if result is None or result.outcome in ("stopped", "refused"):
+        raise ContainerDied(f"the build ended before its commands did: {driver.read_diagnostics(job.paths.control)}")
+    if not result.succeeding:
+        state = watch.state()
+        if state is not None and state.oom_killed:
+            job.say("A process of this build was killed because the container ran out of memory")
+            advice = "a process ran out of memory: raise environment.computeType or agent.resources.memory"
+            job.build = job.recorder.save(job.build.evolve(advice=advice))

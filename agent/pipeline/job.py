@@ -1,0 +1,136 @@
+"""Job: the one mutable object, which every step of a build's route is given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.buildlog.transcript import Transcript
+from agent.buildspec.plan import Plan
+from agent.kit.service import StopToken
+from agent.model.build import Build
+from agent.model.phase import PhaseContext, PhaseType
+from agent.model.status import Status
+from agent.pipeline.recorder import Recorder
+from agent.pipeline.toolbox import Toolbox
+
+
+class LetGo(Exception):  # noqa: N818 - not an error: the daemon ends, the build goes on without it
+    """The daemon is going down; the build is left as it is, for the next one to attach to."""
+
+
+class Cut(Exception):  # noqa: N818 - not an error: somebody ended the build
+    """The build was stopped or ran out of time; says how its running phase ends."""
+
+    def __init__(self, status: Status, context: PhaseContext) -> None:
+        super().__init__(context.message)
+        self.status = status
+        self.context = context
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a build lives on the host. `secrets` lies on a tmpfs."""
+
+    root: Path
+    secrets: Path
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
+
+    @property
+    def workspace(self) -> Path:
+        """Seen by the build as `Build.source_root`."""
+        return self.root / "workspace"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def scratch(self) -> Path:
+        """Files of ours on their way: artifacts before upload, the cache's manifest."""
+        return self.root / "out"
+
+
+@dataclass
+class Job:
+    """One build on its route. Owned by one thread; `stop_asked` and `letting_go` are set by others."""
+
+    build: Build
+    paths: Paths
+    tools: Toolbox
+    recorder: Recorder
+    transcript: Transcript
+    letting_go: StopToken
+    stop_asked: StopToken = field(default_factory=StopToken)
+    stop_reason: str = ""
+    container: str | None = None
+    _plan: Plan | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of this build, read back from disk after a restart."""
+        if self._plan is None:
+            self._plan = Plan.model_validate_json(self.paths.plan.read_bytes())
+        return self._plan
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether the buildspec has been read."""
+        return self._plan is not None or self.paths.plan.exists()
+
+    @property
+    def verdict(self) -> Status:
+        """How the build stands by its phases: IN_PROGRESS while nothing has gone wrong."""
+        return verdict(self.build, self.forgiven)
+
+    @property
+    def forgiven(self) -> frozenset[PhaseType]:
+        """Phases whose failure does not count, by the project's switch for `on-failure: CONTINUE`."""
+        if self.build.project.agent.continue_fails_build or not self.has_plan:
+            return frozenset()
+        return frozenset(item.phase for item in self.plan.phases if item.on_failure.action == "CONTINUE")
+
+    @property
+    def deadline(self) -> float:
+        """When the build's time is over, in epoch seconds; the clock starts with PROVISIONING."""
+        started = self.build.phase(PhaseType.PROVISIONING)
+        begun = started.start_time if started else self.tools.clock.now()
+        return begun + self.build.project.timeout_in_minutes * 60
+
+    def check(self) -> None:
+        """Raise `LetGo` or `Cut` when this build is not to go on now. Every long wait calls it."""
+        if self.letting_go.is_set:
+            raise LetGo
+        if self.stop_asked.is_set:
+            raise Cut(Status.STOPPED, PhaseContext(message=self.stop_reason))
+        if self.tools.clock.now() >= self.deadline:
+            raise Cut(Status.TIMED_OUT, PhaseContext(status_code="BUILD_TIMED_OUT", message="Build has timed out."))
+
+    def progress(self, text: str) -> None:
+        """Write a line of something long, unless the build is not to go on."""
+        self.check()
+        self.transcript.plain(text)
+
+    def say(self, text: str) -> None:
+        """Write a line of CodeBuild's shape into the log."""
+        self.transcript.say(text)
+
+
+_GRAVITY = (Status.STOPPED, Status.FAULT, Status.TIMED_OUT, Status.FAILED)
+
+
+def verdict(build: Build, forgiven: frozenset[PhaseType] = frozenset()) -> Status:
+    """Return the gravest status of the build's phases; IN_PROGRESS when none has gone wrong. Pure.
+
+    A build that ran out of time is FAILED; its phase says TIMED_OUT (buildspec.md 4.6, case 47).
+    """
+    seen = {phase.phase_status for phase in build.phases if phase.phase_type not in forgiven}
+    worst = next((status for status in _GRAVITY if status in seen), Status.IN_PROGRESS)
+    return Status.FAILED if worst is Status.TIMED_OUT else worst

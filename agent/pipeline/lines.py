@@ -1,0 +1,52 @@
+"""The lines of the log that are the daemon's own, in CodeBuild's shapes (buildspec.md 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agent import __version__
+from agent.buildspec.plan import Plan
+from agent.model.phase import PhaseContext, PhaseType
+from agent.model.status import Status
+
+_SILENT = frozenset({PhaseType.FINALIZING, PhaseType.COMPLETED, PhaseType.QUEUED, PhaseType.SUBMITTED})
+
+OPENING = (
+    f"Running on buildspecd {__version__}",
+    "Waiting for agent ping",
+    "Waiting for DOWNLOAD_SOURCE",
+)
+
+
+def phase_end(phase: PhaseType, status: Status, context: PhaseContext) -> Iterator[str]:
+    """Return the two lines that end a phase; nothing for the phases that CodeBuild is silent about.
+
+    PROVISIONING speaks only when it went wrong: CodeBuild has no log yet then, and we need not hide the reason.
+    """
+    good = status is Status.SUCCEEDED
+    if phase in _SILENT or (good and phase is PhaseType.PROVISIONING):
+        return
+    yield f"Phase complete: {phase} State: {'SUCCEEDED' if good else status}"
+    yield f"Phase context status code: {context.status_code} Message: {context.message}"
+
+
+def plan_read(plan: Plan, source_dir: str) -> Iterator[str]:
+    """Return the lines between the checkout and the variables."""
+    yield "Phase is DOWNLOAD_SOURCE"
+    yield f"CODEBUILD_SRC_DIR={source_dir}"
+    yield f"YAML location is {plan.location}"
+    if plan.warnings:
+        yield plan.warnings
+    for notice in plan.notices:
+        yield f"warning: {notice}"
+    if plan.has_reports:
+        yield "warning: reports are not collected by this version; the section `reports` is ignored"
+    if plan.has_batch:
+        yield "warning: batch builds are not run by this version; the section `batch` is ignored, as by a plain start"
+
+
+def phases_found(plan: Plan) -> Iterator[str]:
+    """Return the list of phases that the buildspec mentions, with their commands counted."""
+    yield f"Phases found in YAML: {len(plan.listed_phases)}"
+    for phase, commands in plan.listed_phases:
+        yield f" {phase}: {commands} commands"

@@ -1,0 +1,90 @@
+"""Places: where the sources of a build lie, on the host and in the container, and where its buildspec is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from agent.buildspec.location import classify
+from agent.errors import BuildspecInvalid
+from agent.kit.tree import Inside, Tree
+from agent.model.build import Build
+from agent.source.layout import ROOT as MOUNTED
+from agent.source.layout import source_paths
+
+if TYPE_CHECKING:
+    from agent.pipeline.job import Job
+
+__all__ = ["MOUNTED", "Place", "read_buildspec", "source_dirs", "source_tree"]
+
+DEFAULT_FILE = "buildspec.yml"
+INLINE_LOCATION = "/codebuild/readonly/buildspec.yml"
+_LIMIT = 8 << 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """One source directory, as the container and as the host sees it."""
+
+    container: str
+    below: str
+    host: Path
+
+
+def source_dirs(build: Build, workspace: Path = Path()) -> Mapping[str | None, Place]:
+    """Return the place of every source by its identifier, the primary under None."""
+    found = source_paths(build.project.source, build.project.secondary_sources)
+    return {name: _place(build, path, workspace) for name, path in found.items()}
+
+
+def _place(build: Build, path: str, workspace: Path) -> Place:
+    below = path.removeprefix(MOUNTED).strip("/")
+    return Place(f"{build.source_root}/{path}", below, workspace / below)
+
+
+def source_tree(job: Job) -> Tree:
+    """Return the workspace as a tree whose relative paths start at the primary source directory."""
+    primary = source_dirs(job.build)[None]
+    return Tree(job.paths.workspace, f"{job.build.source_root}/{MOUNTED}", primary.below)
+
+
+def read_buildspec(job: Job) -> tuple[bytes, str, str]:
+    """Return the buildspec's text, its name for messages, and its location in the container (buildspec.md 1.1)."""
+    kind, value = classify(job.build.project.source.buildspec)
+    if kind == "inline":
+        return value.encode(), "buildspec", INLINE_LOCATION
+    if kind == "s3":
+        return _from_store(job, value), value, INLINE_LOCATION
+    if job.build.project.source.type == "NO_SOURCE":
+        raise BuildspecInvalid(
+            "a project without a source needs its buildspec inline", hint="set source.buildspec of the project"
+        )
+    path = DEFAULT_FILE if kind == "default" else value
+    location = os.path.normpath(f"{source_dirs(job.build)[None].container}/{path}")
+    text = _from_tree(source_tree(job), path)
+    if text is None:
+        missing = "YAML file does not exist" if kind == "default" else f"stat {location}: no such file or directory"
+        raise BuildspecInvalid(missing, hint=f"add {path} to the repository, or set source.buildspec of the project")
+    return text, path, location
+
+
+def _from_tree(tree: Tree, path: str) -> bytes | None:
+    found = tree.resolve(path)
+    handle = tree.open(found.name) if isinstance(found, Inside) else None
+    if handle is None:
+        return None
+    with os.fdopen(handle, "rb") as file:
+        return file.read(_LIMIT)
+
+
+def _from_store(job: Job, arn: str) -> bytes:
+    bucket, _, key = arn.partition(":::")[2].partition("/")
+    aside = job.paths.scratch / "buildspec.yml"
+    if job.tools.open_store(bucket).get(key, aside) is None:
+        raise BuildspecInvalid(f"{arn} does not exist", hint="check source.buildspec of the project")
+    text = aside.read_bytes()[:_LIMIT]
+    aside.unlink()
+    return text

@@ -1,0 +1,135 @@
+"""The route: what happens to a build, in order, and what of it still happens once something has gone wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from agent.errors import BuildspecdError
+from agent.kit.logging import get_logger
+from agent.model.phase import PhaseContext, PhaseType
+from agent.model.status import Status
+from agent.pipeline import steps
+from agent.pipeline.job import Cut, Job, LetGo
+
+_log = get_logger("pipeline")
+
+RETRY_PAUSES = (1.0, 5.0, 15.0)
+"""Seconds between two tries of a step whose fault may pass by itself."""
+
+
+class When(Enum):
+    """Which builds take a step."""
+
+    GREEN = auto()
+    """Only while nothing has gone wrong."""
+    RAN_POST_BUILD = auto()
+    """As soon as POST_BUILD was entered, red or not."""
+    UPLOADS = auto()
+    """When the commands came to their end without a cut or an ABORT (buildspec.md 4.2)."""
+    ALWAYS = auto()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One station. `run` can be called twice: it looks for its finished work, then attaches, then starts.
+
+    The step happens inside `phase`; with `closes` that phase ends with the step, and `outcome` says how.
+    """
+
+    name: str
+    run: Callable[[Job], None]
+    phase: PhaseType
+    when: When = When.GREEN
+    closes: bool = False
+    outcome: Callable[[Job], tuple[Status, PhaseContext]] = steps.succeeded
+
+
+ROUTE: tuple[Step, ...] = (
+    Step("provision", steps.provision, PhaseType.PROVISIONING, closes=True),
+    Step("check out", steps.check_out, PhaseType.DOWNLOAD_SOURCE),
+    Step("environment", steps.resolve_environment, PhaseType.DOWNLOAD_SOURCE),
+    Step("restore cache", steps.restore_cache, PhaseType.DOWNLOAD_SOURCE, closes=True),
+    Step("run phases", steps.run_phases, PhaseType.INSTALL),
+    Step(
+        "save cache",
+        steps.save_cache,
+        PhaseType.POST_BUILD,
+        When.RAN_POST_BUILD,
+        closes=True,
+        outcome=steps.post_build_outcome,
+    ),
+    Step("artifacts", steps.upload_artifacts, PhaseType.UPLOAD_ARTIFACTS, When.UPLOADS, closes=True),
+    Step("finish", steps.finish, PhaseType.FINALIZING, When.ALWAYS, closes=True),
+)
+
+
+def travel(job: Job, route: Sequence[Step] = ROUTE) -> Status:
+    """Take *job* along *route* and return how it ended; a step done before a restart is not done again.
+
+    Raises `LetGo` when the daemon ends first; the build stays as it is.
+    """
+    for step in route:
+        if step.name in job.build.steps_done or not wanted(step.when, job):
+            continue
+        job.build = job.recorder.enter(job.build, step.phase)
+        ended = attempt(step, job)
+        if ended:
+            close(job, *ended)
+        elif step.closes:
+            close(job, *step.outcome(job))
+        job.build = job.recorder.save(job.build.evolve(steps_done=(*job.build.steps_done, step.name)))
+    status = job.verdict
+    job.build = job.recorder.complete(job.build, Status.SUCCEEDED if status is Status.IN_PROGRESS else status)
+    return job.build.status
+
+
+def wanted(when: When, job: Job) -> bool:
+    """Whether a build that stands as *job* does takes a step of this kind."""
+    if when is When.ALWAYS:
+        return True
+    if when is When.GREEN:
+        return job.verdict is Status.IN_PROGRESS
+    if when is When.RAN_POST_BUILD:
+        return job.build.current_phase is PhaseType.POST_BUILD and job.build.phases[-1].end_time is None
+    return steps.uploads_follow(job)
+
+
+def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
+    """Run *step*, again after a pause while its fault may pass; return how its phase ends if it went wrong."""
+    for pause in (*RETRY_PAUSES, None):
+        job.transcript.begin(step.name)
+        try:
+            if step.when is not When.ALWAYS:
+                job.check()
+            step.run(job)
+        except LetGo:
+            raise
+        except Cut as cut:
+            return cut.status, cut.context
+        except BuildspecdError as error:
+            if error.retry and pause is not None and step.when is not When.ALWAYS:
+                _log.warning("step failed, trying again", build=job.build.id, step=step.name, error=error.message)
+                job.tools.clock.wait(pause, job.letting_go)
+                continue
+            return explained(job, error)
+        except Exception as error:  # noqa: BLE001 - edge 2 of 4: a bug in one step must not skip those that always run
+            _log.exception("a step broke", build=job.build.id, step=step.name)
+            return Status.FAULT, PhaseContext(status_code="INTERNAL_ERROR", message=f"{step.name}: {error!r}")
+        return None
+    return None
+
+
+def explained(job: Job, error: BuildspecdError) -> tuple[Status, PhaseContext]:
+    """Keep the advice that *error* carries, and return how the phase ends."""
+    if error.hint:
+        job.build = job.build.evolve(advice=error.hint)
+    return error.status, PhaseContext(status_code=error.code, message=error.message)
+
+
+def close(job: Job, status: Status, context: PhaseContext) -> None:
+    """End the current phase, in the log and in the record; one that has ended stays as it is."""
+    if job.build.phases[-1].end_time is None:
+        steps.say_phase_end(job, job.build.current_phase, status, context)
+        job.build = job.recorder.leave(job.build, status, context)

@@ -1,0 +1,216 @@
+"""The steps of a build's route, in their order. Each looks for its finished work, then attaches, then starts."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from agent.buildspec.make import make_plan
+from agent.container import driver
+from agent.container.engine import Engine
+from agent.container.image import ensure_image, pull_reference
+from agent.container.limits import limits_for
+from agent.container.spec import ContainerSpec, Mount
+from agent.environment.builtin import BuildFacts, builtin_variables, compose
+from agent.environment.resolve import resolve
+from agent.kit.files import write_atomic
+from agent.model.build import LogRecord
+from agent.model.phase import PhaseContext, PhaseType
+from agent.model.project import Source
+from agent.model.status import Status
+from agent.pipeline import caching, commands, lines, preflight, uploads
+from agent.pipeline.job import Job
+from agent.pipeline.places import MOUNTED, read_buildspec, source_dirs
+
+
+def provision(job: Job) -> None:
+    """PROVISIONING: have the image, and a container whose driver waits for its plan."""
+    build, tools, paths = job.build, job.tools, job.paths
+    job.container = tools.engine.find(build.id)
+    if job.container is None or not paths.control.is_dir():
+        preflight.check(build.project.agent.preflight, job)
+        for directory in (paths.workspace, paths.scratch, paths.secrets):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o755 if directory is paths.workspace else 0o700)
+        driver.prepare_control(paths.control)
+        job.container = tools.engine.create(container_spec(job, have_image(job)))
+    tools.engine.start(job.container)
+
+
+def have_image(job: Job) -> str:
+    """Make the build's image present; return the name under which it is."""
+    environment, tools = job.build.project.environment, job.tools
+    return ensure_image(
+        tools.engine,
+        environment.image,
+        policy=job.build.project.agent.pull,
+        login=lambda reference: tools.login(environment, reference),
+        progress=job.progress,
+        rewrites=tools.rewrites,
+    )
+
+
+def container_spec(job: Job, image: str) -> ContainerSpec:
+    """Return what is asked of the engine; nothing in it is secret (service.md 1.6)."""
+    build, project = job.build, job.build.project
+    environment = project.environment
+    limits = limits_for(environment.compute_type, project.agent.resources, environment.compute_configuration)
+    git_sources = (project.source, *project.secondary_sources)
+    return ContainerSpec(
+        build_id=build.id,
+        agent_id=job.tools.agent_id,
+        image=image,
+        command=driver.COMMAND,
+        working_dir="/",
+        mounts=(
+            Mount(job.paths.control, driver.CONTROL_TARGET),
+            Mount(job.paths.secrets, driver.SECRETS_TARGET),
+            Mount(job.paths.workspace, f"{build.source_root}/{MOUNTED}"),
+            *(Mount(path, str(path), read_only=True) for path in job.tools.sources.mounts(git_sources)),
+        ),
+        tmpfs={driver.SCRATCH_TARGET: driver.SCRATCH_OPTIONS},
+        network=project.agent.network,
+        memory=limits.memory,
+        cpus=limits.cpus,
+        privileged=environment.privileged_mode,
+    )
+
+
+def check_out(job: Job) -> None:
+    """DOWNLOAD_SOURCE: every source at one exact commit, and the buildspec turned into the plan."""
+    build, project = job.build, job.build.project
+    for line in lines.OPENING:
+        job.say(line)
+    places = source_dirs(build, job.paths.workspace)
+    revision = _fetch(job, project.source, build.source_version, places[None].host)
+    versions = {item.source_identifier: item.source_version for item in project.secondary_source_versions}
+    for source in project.secondary_sources:
+        identifier = source.source_identifier or ""
+        _fetch(job, source, versions.get(identifier), places[identifier].host)
+    job.build = job.recorder.save(
+        build.evolve(resolved_source_version=revision[0], source_ref=build.source_ref or revision[1])
+    )
+    text, name, location = read_buildspec(job)
+    plan = make_plan(text, name=name, location=location)
+    write_atomic(job.paths.plan, plan.model_dump_json().encode())
+    for line in lines.plan_read(plan, places[None].container):
+        job.say(line)
+
+
+def _fetch(job: Job, source: Source, version: str | None, directory: Path) -> tuple[str | None, str | None]:
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    job.transcript.add_secrets(job.tools.credentials_masked(source))
+    ref = job.build.source_ref if source is job.build.project.source else None
+    revision = job.tools.sources.fetch(source, version, directory, job.say, ref=ref)
+    return revision.sha, revision.ref
+
+
+def resolve_environment(job: Job) -> None:
+    """DOWNLOAD_SOURCE: the variables of the build, into a file on a tmpfs that the driver reads once."""
+    build, plan = job.build, job.plan
+    choices = commands.choices_of(job)
+    job.say("Processing environment variables")
+    if choices.has_parameters:
+        job.say("Decrypting parameter store environment variables")
+    for warning in choices.warnings:
+        job.say(f"warning: {warning}")
+    environment = resolve(choices, job.tools.parameters, job.tools.secrets)
+    job.transcript.add_secrets(environment.secrets)
+    places = source_dirs(build)
+    facts = BuildFacts(job.tools.region, {name: place.container for name, place in places.items()})
+    variables = compose(environment, {**builtin_variables(build, facts), **job.tools.extra_variables})
+    driver.write_environment(job.paths.secrets / driver.ENVIRONMENT_FILE, variables)
+    commands.write_plan(job)
+    if plan.runtime_versions:
+        job.say(
+            "Skipping install of runtimes. Runtime version selection is not supported by this build image."
+        )
+    job.say(f"Moving to directory {places[None].container}")
+
+
+def restore_cache(job: Job) -> None:
+    """DOWNLOAD_SOURCE: put back what an earlier build saved; a cache never fails a build."""
+    caching.restore(job)
+    for line in lines.phases_found(job.plan):
+        job.say(line)
+
+
+def run_phases(job: Job) -> None:
+    """INSTALL to POST_BUILD: let the driver go, or attach to it, and follow what it does until its end."""
+    commands.run(job, start_over)
+
+
+def start_over(job: Job) -> None:
+    """Do again what a lost container took with it, for a build of which no command had begun."""
+    job.container = None
+    provision(job)
+    if not (job.paths.secrets / driver.ENVIRONMENT_FILE).exists():
+        resolve_environment(job)
+    caching.restore(job)
+
+
+def save_cache(job: Job) -> None:
+    """POST_BUILD, its commands over: keep the cache, if the build is green."""
+    if post_build_outcome(job)[0] is Status.SUCCEEDED and job.verdict is Status.IN_PROGRESS:
+        caching.save(job)
+
+
+def upload_artifacts(job: Job) -> None:
+    """UPLOAD_ARTIFACTS: what the buildspec names goes to its destination; exported variables are published."""
+    uploads.publish_variables(job)
+    uploads.upload(job)
+
+
+def finish(job: Job) -> None:
+    """FINALIZING: nothing is left but the plan and the log, and the log is where it belongs."""
+    container = job.container or job.tools.engine.find(job.build.id)
+    if container:
+        job.tools.engine.remove(container)
+    for directory in (job.paths.workspace, job.paths.control, job.paths.scratch):
+        reclaim(job, directory)
+    shutil.rmtree(job.paths.secrets, ignore_errors=True)
+    totals = job.transcript.close(job.tools.log_patience)
+    record = job.build.logs.evolve(
+        bytes=totals.bytes, lines=totals.lines, delivered=totals.delivered, problems=totals.problems
+    )
+    job.build = job.recorder.save(job.build.evolve(logs=LogRecord.model_validate(record.model_dump())))
+
+
+def reclaim(job: Job, directory: Path) -> None:
+    """Remove a tree that the build wrote, as root maybe."""
+    image = job.build.project.environment.image
+    if not job.tools.engine.has_image(image):
+        image = pull_reference(image, job.tools.rewrites)
+    reclaim_tree(job.tools.engine, directory, image)
+
+
+def reclaim_tree(engine: Engine, directory: Path, image: str) -> None:
+    """Remove *directory*; what this user may not remove, a container of *image* may. Safe when it is not there."""
+    shutil.rmtree(directory, ignore_errors=True)
+    if directory.exists() and image:
+        engine.shell(image, "rm -rf /reclaim/* /reclaim/.[!.]* /reclaim/..?*", {str(directory): "/reclaim"})
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def succeeded(_: Job) -> tuple[Status, PhaseContext]:
+    """Return how the phase of a step that went well ends."""
+    return Status.SUCCEEDED, PhaseContext()
+
+
+def post_build_outcome(job: Job) -> tuple[Status, PhaseContext]:
+    """Return how POST_BUILD's own commands ended, as the journal says."""
+    return commands.outcome_of(job, PhaseType.POST_BUILD)
+
+
+def uploads_follow(job: Job) -> bool:
+    """Whether UPLOAD_ARTIFACTS is met: the commands came to their end, uncut and without an ABORT."""
+    last = job.build.phase(PhaseType.POST_BUILD)
+    if last is None or last.phase_status not in (Status.SUCCEEDED, Status.FAILED):
+        return False
+    aborts = next(item for item in job.plan.phases if item.phase is PhaseType.POST_BUILD).on_failure.action == "ABORT"
+    return not (aborts and last.phase_status is Status.FAILED)
+
+
+def say_phase_end(job: Job, phase: PhaseType, status: Status, context: PhaseContext) -> None:
+    """Write the lines that end *phase* into the log."""
+    for line in lines.phase_end(phase, status, context):
+        job.say(line)

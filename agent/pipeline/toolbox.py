@@ -1,0 +1,42 @@
+"""Toolbox: the capabilities that every build shares, handed in by the composition root."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.container.engine import Engine
+from agent.container.spec import RegistryLogin
+from agent.environment.resolve import SecretSource
+from agent.kit.clock import Clock
+from agent.model.project import Environment, Source
+from agent.objects.store import ObjectStore
+from agent.source.sources import Sources
+
+
+@dataclass(frozen=True)
+class Toolbox:
+    """Everything here may be used by several builds at once. Times in seconds.
+
+    `owner` is (uid, gid) of a daemon that is not root, to whom builds give their files back. `artifacts_to` is where
+    `buildspecd run --artifacts` wants the files, unpacked, instead of the project's own destination.
+    """
+
+    clock: Clock
+    engine: Engine
+    rewrites: Mapping[str, str]
+    login: Callable[[Environment, str], RegistryLogin | None]
+    sources: Sources
+    parameters: SecretSource
+    secrets: SecretSource
+    open_store: Callable[[str], ObjectStore]
+    agent_id: str
+    region: str
+    owner: tuple[int, int] | None = None
+    stop_grace: float = 10.0
+    log_patience: float = 60.0
+    artifacts_to: Path | None = None
+    uploads: bool = True
+    credentials_masked: Callable[[Source], tuple[str, ...]] = lambda _: ()
+    extra_variables: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,115 @@
+"""Uploads: what a build leaves behind on purpose: artifacts and exported variables."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from agent.artifacts.destination import deliver, unpack_to
+from agent.artifacts.key import artifact_key
+from agent.artifacts.select import select
+from agent.buildspec.plan import ArtifactPlan
+from agent.container.driver import Expanded, read_expansions
+from agent.errors import UserError
+from agent.kit.beyond import Beyond
+from agent.model.build import ArtifactRecord, ExportedVariable
+from agent.model.project import Artifacts
+from agent.pipeline.commands import after_expansions
+from agent.pipeline.job import Job
+from agent.pipeline.places import source_tree
+
+_EXPORT = "export "
+
+
+def publish_variables(job: Job) -> None:
+    """Store the values of `exported-variables` as they stood after POST_BUILD (buildspec.md 6.5)."""
+    names = job.plan.variables.exported
+    found = _expanded(job)
+    exported = tuple(
+        ExportedVariable(name=name, value=value)
+        for name in names
+        if (value := (found.get(_EXPORT + name) or Expanded("unset")).value) is not None
+    )
+    for name in names:
+        if found.get(_EXPORT + name, Expanded("ok")).state == "unset":
+            job.say(f"warning: exported-variables: {name} is not set")
+    job.build = job.recorder.save(job.build.evolve(exported=exported))
+
+
+def upload(job: Job) -> None:
+    """Deliver the primary and the secondary artifacts."""
+    plan, project = job.plan, job.build.project
+    if plan.artifacts is not None:
+        record = _one(job, plan.artifacts, project.artifacts)
+        job.build = job.recorder.save(job.build.evolve(artifacts=record))
+    elif project.artifacts.type != "NO_ARTIFACTS" and job.tools.uploads:
+        job.say("warning: the project has artifacts, but the buildspec has no section `artifacts`")
+    settings = {item.artifact_identifier: item for item in project.secondary_artifacts}
+    records = []
+    for secondary in plan.secondary_artifacts:
+        where = settings.get(secondary.identifier)
+        if where is None and job.tools.artifacts_to is None:
+            job.say(f"warning: the project has no secondary artifact {secondary.identifier}; it is left out")
+            continue
+        record = _one(job, secondary, where or Artifacts(type="S3", artifact_identifier=secondary.identifier))
+        records += [record] if record else []
+    job.build = job.recorder.save(job.build.evolve(secondary_artifacts=tuple(records)))
+
+
+def _one(job: Job, artifact: ArtifactPlan, settings: Artifacts) -> ArtifactRecord | None:
+    into = job.tools.artifacts_to
+    if into is None and (settings.type == "NO_ARTIFACTS" or not job.tools.uploads):
+        return None
+    found = _expanded(job)
+    chosen = expanded_plan(artifact, found)
+    with tempfile.TemporaryDirectory(prefix="artifact-", dir=job.paths.scratch) as scratch:
+        beyond = Beyond(source_tree(job), lambda path: _fetch(job, path), Path(scratch))
+        selection = select(chosen, beyond, job.say, keep_links=artifact.enable_symlinks and settings.packaging == "ZIP")
+        if into is not None:
+            target = into / artifact.identifier if artifact.identifier else into
+            unpack_to(selection, target)
+            return ArtifactRecord(location=target.as_uri(), artifact_identifier=artifact.identifier)
+        return deliver(
+            selection,
+            settings,
+            job.tools.open_store(settings.location or ""),
+            key=artifact_key(
+                settings,
+                project=job.build.project.name,
+                build_uuid=job.build.uuid,
+                override=chosen.name,
+                s3_prefix=chosen.s3_prefix,
+            ),
+            build_arn=job.build.arn,
+            encryption_key=job.build.project.encryption_key,
+            scratch=Path(scratch),
+        )
+
+
+def expanded_plan(artifact: ArtifactPlan, found: Mapping[str, Expanded]) -> ArtifactPlan:
+    """Return *artifact* with its texts as the build's shell expanded them. Raises `UserError` where that failed."""
+    owner = artifact.identifier or ""
+
+    def text(name: str) -> str:
+        result = found.get(f"{owner} {name}", Expanded("failed"))
+        if result.value is None:
+            raise UserError(f"artifacts: {name} cannot be evaluated", hint="look at the variables and commands in it")
+        return result.value
+
+    return artifact.evolve(
+        files=tuple(text(f"file {index}") for index in range(len(artifact.files))),
+        exclude_paths=tuple(text(f"exclude {index}") for index in range(len(artifact.exclude_paths))),
+        base_directory=text("base") if artifact.base_directory else None,
+        s3_prefix=text("prefix") if artifact.s3_prefix else None,
+        name=text("name") if artifact.name else None,
+    )
+
+
+def _expanded(job: Job) -> dict[str, Expanded]:
+    """Return what the driver evaluated after POST_BUILD; the same list, in the same order, as the plan gave it."""
+    return read_expansions(job.paths.control, "after", after_expansions(job))
+
+
+def _fetch(job: Job, path: str) -> Iterator[bytes] | None:
+    return job.tools.engine.copy_out(job.container, path) if job.container else None

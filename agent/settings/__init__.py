@@ -1,0 +1,1 @@
+"""agent.yml and project files become values; every mistake is reported at once, with file, line and column."""

@@ -1,0 +1,203 @@
+"""Settings: every value of agent.yml, with its meaning, unit and default. Frozen."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from agent.model.duration import Duration
+
+DEFAULT_FILE = Path("/etc/buildspecd/agent.yml")
+"""Where agent.yml lies unless `--config` or `BUILDSPECD_CONFIG` says otherwise."""
+
+_LISTEN = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.\-]+):(?P<port>\d{1,5})")
+
+
+def default_runtime_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """Return a directory in memory that this user may write: systemd's, root's, the session's, or shared memory."""
+    environ = os.environ if environ is None else environ
+    if given := environ.get("RUNTIME_DIRECTORY"):
+        return Path(given.partition(":")[0])
+    if os.geteuid() == 0:
+        return Path("/run/buildspecd")
+    if session := environ.get("XDG_RUNTIME_DIR"):
+        return Path(session) / "buildspecd"
+    return Path(f"/dev/shm/buildspecd-{os.geteuid()}")  # noqa: S108  # memory, so that no secret reaches a disk
+
+
+def _listen_address(text: str) -> str:
+    match = _LISTEN.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(f"expected HOST:PORT such as 127.0.0.1:8470 or [::1]:8470, not {text!r}")
+    return text
+
+
+def _event_source(text: str) -> str:
+    if text.startswith("aws."):
+        raise ValueError("EventBridge keeps sources that start with 'aws.' for AWS itself")
+    return text
+
+
+def _http_url(text: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/]+\S*", text):
+        raise ValueError(f"expected an http:// or https:// address, not {text!r}")
+    return text
+
+
+class Section(BaseModel):
+    """A part of agent.yml: frozen, closed; the docstring of a member is its description in agent.schema.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_default(cls, data: Any) -> Any:
+        """Take a member left empty as not given, unless null means something there."""
+        if data is None:
+            return {}
+        if not isinstance(data, dict):
+            return data
+        return {name: value for name, value in data.items() if value is not None or cls._may_be_null(name)}
+
+    @classmethod
+    def _may_be_null(cls, name: str) -> bool:
+        field = cls.model_fields.get(name)
+        return field is None or type(None) in get_args(field.annotation)
+
+
+class AwsSettings(Section):
+    """How AWS is reached. Without any of these, botocore's own rules hold (environment, profile, instance role)."""
+
+    region: str | None = None
+    """Region such as `eu-central-1`; null: that of the environment, the profile or the instance."""
+    profile: str | None = None
+    """Profile of `~/.aws/config`; null: botocore's own search."""
+    endpoint_url: Annotated[str, AfterValidator(_http_url)] | None = None
+    """Address that stands in for every AWS service (tests, private gateways); null: AWS's own."""
+
+
+class HttpSettings(Section):
+    """The HTTP listener."""
+
+    listen: Annotated[str, AfterValidator(_listen_address)] = "127.0.0.1:8470"
+    """`HOST:PORT` for the API, hooks, metrics and health. Port 0: any free one."""
+
+    @property
+    def host(self) -> str:
+        """The address to bind, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The TCP port to bind."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class BuildsSettings(Section):
+    """How builds run on this host."""
+
+    max_concurrent: int = Field(default=2, ge=1, le=1000)
+    """Builds that run at once on this host; the others wait in the queue."""
+    stop_grace: Duration = Field(default=10.0, ge=0, le=3600)
+    """How long the processes of a stopped or timed-out build have between TERM and KILL."""
+
+
+class PollSettings(Section):
+    """Watching repositories by asking them."""
+
+    every: Duration = Field(default=30.0, ge=1, le=604800)
+    """Pause between two looks at a repository, for projects without `agent.poll` of their own."""
+
+
+class MetricsSettings(Section):
+    """CloudWatch metrics."""
+
+    namespace: str | None = Field(default="buildspecd", min_length=1, max_length=255, pattern=r"^[0-9A-Za-z.\-_/#:]+$")
+    """CloudWatch namespace; null (here or for the whole section): no metrics are sent, nor where AWS credentials are
+    missing."""
+
+
+class EventsSettings(Section):
+    """EventBridge events, in the shape of CodeBuild's own."""
+
+    bus: str | None = Field(default="default", min_length=1, max_length=1600)
+    """Name or ARN of the event bus; null (here or for the whole section): no events are sent, nor where AWS credentials
+    are missing."""
+    source: Annotated[str, AfterValidator(_event_source)] = Field(default="buildspecd", min_length=1, max_length=256)
+    """`source` of the events; rules match on it. AWS refuses those that start with `aws.`."""
+
+
+class ImagesSettings(Section):
+    """Build images."""
+
+    rewrite: dict[str, str] = Field(default={"aws/codebuild/": "public.ecr.aws/codebuild/"})
+    """Start of an image name -> what stands in its place; the longest start that fits wins. The names of AWS's curated
+    images cannot be pulled, their copies in the public gallery can."""
+
+
+class LogSettings(Section):
+    """The daemon's own log, on standard error. Logs of builds go elsewhere."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe entry that is written."""
+    format: Literal["auto", "json", "console"] = "auto"
+    """`json`: one object a line; `console`: for eyes; `auto`: console on a terminal, else json."""
+
+
+class Settings(Section):
+    """Settings of one buildspecd agent. Relative paths start at the directory of the file."""
+
+    state_dir: Path = Path("/var/lib/buildspecd")
+    """Directory of the database, mirrors and workspaces. Docker must see it under the same path."""
+    runtime_dir: Path = Field(default_factory=default_runtime_dir, json_schema_extra={"type": ["string", "null"]})
+    """Directory in memory (tmpfs) for the secrets of running builds; null: systemd's RuntimeDirectory, /run/buildspecd
+    for root, else $XDG_RUNTIME_DIR/buildspecd, else one in /dev/shm."""
+    projects_dir: Path = Path("projects.d")
+    """Directory of project files: *.yml, *.yaml, *.json."""
+    aws: AwsSettings = AwsSettings()
+    """How AWS is reached."""
+    http: HttpSettings = HttpSettings()
+    """The HTTP listener."""
+    builds: BuildsSettings = BuildsSettings()
+    """How builds run on this host."""
+    poll: PollSettings = PollSettings()
+    """Watching repositories by asking them."""
+    metrics: MetricsSettings = MetricsSettings()
+    """CloudWatch metrics."""
+    events: EventsSettings = EventsSettings()
+    """EventBridge events."""
+    images: ImagesSettings = ImagesSettings()
+    """Build images."""
+    log: LogSettings = LogSettings()
+    """The daemon's own log."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_off(cls, data: Any) -> Any:
+        """Take `metrics: null` and `events: null` as off; every other section left empty keeps its defaults."""
+        if not isinstance(data, dict):
+            return data
+        off = {"metrics": {"namespace": None}, "events": {"bus": None}}
+        return {name: off.get(name, value) if value is None else value for name, value in data.items()}
+
+    def anchored(self, directory: Path) -> Settings:
+        """Return the settings with every relative path made absolute, starting at *directory*."""
+        paths = {name: directory / getattr(self, name) for name in ("state_dir", "runtime_dir", "projects_dir")}
+        return self.model_copy(update=paths)
+
+
+def setting_names(model: type[Section] = Settings, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """Return the path of every setting, `("builds", "max_concurrent")` for one, in the order of the schema."""
+    names: list[tuple[str, ...]] = []
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Section):
+            names += setting_names(kind, (*prefix, name))
+        else:
+            names.append((*prefix, name))
+    return names

@@ -1,0 +1,263 @@
+"""Sources: fetches any source of a build into its directory; the one thing that the pipeline and the poller call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from agent.errors import BuildspecdError, SourceNotFound, SourceRefused
+from agent.kit.service import StopToken
+from agent.model.project import GIT_TYPES, Source
+from agent.source import refs
+from agent.source import remote as remotes
+from agent.source import version as versions
+from agent.source.checkout import DEEPEST, check_out, empty
+from agent.source.credentials import CredentialFor, Remote, remote_of
+from agent.source.directory import copy_directory, head_of
+from agent.source.failures import MirrorBroken
+from agent.source.git import Git
+from agent.source.mirror import Mirror, Mirrors
+from agent.source.remote import Heads
+from agent.source.submodules import check_out_submodules
+from agent.source.version import Version, branch_of
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """What a source turned out to be. `ref` is the full name of the branch or tag, where one led to the commit.
+
+    All are None for a source without history.
+    """
+
+    sha: str | None = None
+    ref: str | None = None
+
+    @property
+    def branch(self) -> str | None:
+        """The branch's short name, when a branch led to the commit."""
+        return branch_of(self.ref)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a push brought: the paths that it touched, and the message of its last commit."""
+
+    paths: tuple[str, ...]
+    message: str
+
+
+Fetcher = Callable[[Source, str | None, Path, Say], Revision]
+"""Fetches a source of a type that git knows nothing of (S3, CODEPIPELINE)."""
+
+
+def no_credential(_: Source) -> None:
+    """Let nobody in anywhere: for public repositories and those of this machine."""
+
+
+class Sources:
+    """Fetches sources. Safe to share between threads; two fetches of one repository wait for each other.
+
+    *mirrors* is the directory of the bare copies. *credential_for* is asked anew for each fetch and each look, since
+    tokens expire. *skip* are directories that a copied working tree leaves out (the agent's own state). *others* adds
+    source types by name.
+    """
+
+    def __init__(
+        self,
+        mirrors: Path,
+        *,
+        credential_for: CredentialFor = no_credential,
+        skip: Collection[Path] = (),
+        others: Mapping[str, Fetcher] | None = None,
+        git: Git | None = None,
+    ) -> None:
+        self._git = git or Git()
+        self.mirrors = Mirrors(mirrors, self._git)
+        self._credential_for = credential_for
+        self._skip = tuple(skip)
+        self._others = dict(others or {})
+
+    def fetch(
+        self, source: Source, version: str | None, workspace: Path, say: Say, *, ref: str | None = None
+    ) -> Revision:
+        """Make *workspace* hold *source* at *version* (service.md 1.4; None: tip of the default branch).
+
+        *ref* is the branch or tag that a bare commit id was seen on; with it only that one is fetched. *say* gets lines
+        for the build's log. Running it twice gives the same result. Raises `SourceNotFound`, `SourceRefused`,
+        `GitUnavailable`, `DiskFull`.
+        """
+        if source.type in GIT_TYPES:
+            return self._fetch_git(source, version, workspace, say, ref)
+        if source.type == "DIRECTORY":
+            return self._copy(source, workspace)
+        if source.type == "NO_SOURCE":
+            empty(workspace)
+            return Revision()
+        if source.type in self._others:
+            return self._others[source.type](source, version, workspace, say)
+        raise SourceRefused(f"source type {source.type} cannot be fetched by this agent", hint="use a git source")
+
+    def mounts(self, sources: Sequence[Source]) -> tuple[Path, ...]:
+        """Return the directories that a build of *sources* must see, read-only and at the same path, in its container.
+
+        They exist after this call, and are only those of these sources: one project's code is not shown to another.
+        """
+        paths = [self.mirrors.mirror(self._remote(one)).path for one in sources if one.type in GIT_TYPES]
+        return tuple(dict.fromkeys(paths))
+
+    def heads(self, source: Source, names: Sequence[str] = (), stop: StopToken | None = None) -> Heads:
+        """Return HEAD and the wanted refs of a git source, as they are on the server now (`remote.read_heads`)."""
+        return remotes.read_heads(self._git, self._remote(source), names, stop)
+
+    def change(self, source: Source, ref: str, old: str | None, new: str) -> Change:
+        """Return what the step from *old* to *new* touched; for a new branch, what its last commit touched."""
+        mirror = self.mirrors.mirror(self._remote(source))
+        commit = _obtain_sha(mirror, Version(ref=ref, sha=new))
+        before = mirror.find(old) if old else None
+        span = [before, commit] if before else ["--root", "-m", "--first-parent", commit]
+        listing = mirror.run("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", "--no-renames", *span)
+        message = mirror.run("log", "-1", "--format=%B", commit).text
+        return Change(tuple(path for path in listing.text.split("\0") if path), message.strip())
+
+    def _remote(self, source: Source) -> Remote:
+        return remote_of(source, self._credential_for(source))
+
+    def _copy(self, source: Source, workspace: Path) -> Revision:
+        location = source.location or ""
+        directory = Path(unquote(urlsplit(location).path) if location.startswith("file://") else location)
+        copy_directory(directory, workspace, skip=self._skip)
+        ref, sha = head_of(directory)
+        return Revision(sha, ref)
+
+    def _fetch_git(self, source: Source, text: str | None, workspace: Path, say: Say, ref: str | None) -> Revision:
+        asked = versions.parse(text, pull_requests=source.type != "BITBUCKET")
+        # A bare commit means a full download (service.md 1.4); where history is cut nobody would see the rest.
+        version = asked.with_ref(ref) if _is_narrow(source) else asked
+        mirror = self.mirrors.mirror(self._remote(source))
+        try:
+            revision = self._check_out(source, mirror, version, workspace, say)
+        except MirrorBroken:
+            mirror.renew()
+            revision = self._check_out(source, mirror, version, workspace, say)
+        return revision if revision.ref else replace(revision, ref=ref)
+
+    def _check_out(self, source: Source, mirror: Mirror, version: Version, workspace: Path, say: Say) -> Revision:
+        revision = obtain(self._git, mirror, version, say, narrow=_is_narrow(source))
+        if revision.sha is None:
+            raise BuildspecdError("a git source ended without a commit")
+        check_out(mirror, revision.sha, workspace, ref=revision.ref, depth=source.git_clone_depth)
+        if source.git_submodules_config is not None and source.git_submodules_config.fetch_submodules:
+            check_out_submodules(mirror, revision.sha, workspace, say)
+        return revision
+
+
+def _is_narrow(source: Source) -> bool:
+    return 1 <= source.git_clone_depth <= DEEPEST
+
+
+def obtain(git: Git, mirror: Mirror, version: Version, say: Say, *, narrow: bool) -> Revision:
+    """Have the commit that *version* means in the mirror, asking the server for no more than is needed.
+
+    *narrow*: fetch only the ref that is named, not every branch and tag (a build that cuts history shows no others).
+    """
+    if version.sha is not None:
+        return Revision(_obtain_sha(mirror, version), _seen_ref(mirror, version))
+    ref = version.ref
+    if ref is None and version.name is None:
+        ref = _default_ref(git, mirror)
+    if ref is not None:
+        return Revision(_obtain_ref(mirror, ref, narrow=narrow), ref)
+    return _obtain_name(mirror, version.name or "", say)
+
+
+def _obtain_sha(mirror: Mirror, version: Version) -> str:
+    sha = version.sha or ""
+    attempts: list[Callable[[], None]] = [lambda: None]
+    if version.ref is not None:
+        named = version.ref
+        attempts.append(lambda: mirror.fetch_ref(named))
+    attempts += [mirror.fetch_all, lambda: mirror.fetch_commit(sha)]
+    missing: SourceNotFound | None = None
+    for attempt in attempts:
+        try:
+            attempt()
+        except SourceNotFound as error:
+            missing = error  # the ref is gone, or this server gives no bare commits: the next attempt may still do
+            continue
+        if commit := mirror.find(sha):
+            return commit
+    raise SourceNotFound(
+        f"{mirror.remote.url.text}: commit {sha} does not exist", hint="check sourceVersion; was the commit pushed?"
+    ) from missing
+
+
+def _obtain_ref(mirror: Mirror, ref: str, *, narrow: bool) -> str:
+    commit = _already_here(mirror, ref)
+    if commit is None:
+        if narrow or not ref.startswith(("refs/heads/", "refs/tags/")):
+            mirror.fetch_ref(ref)
+        else:
+            mirror.fetch_all()
+        commit = _commit_at(mirror, ref)
+    if commit is None:
+        raise _no_such(mirror, ref)
+    return commit
+
+
+def _obtain_name(mirror: Mirror, name: str, say: Say) -> Revision:
+    branch, tag = f"refs/heads/{name}", f"refs/tags/{name}"
+    mirror.fetch_all()
+    found = [ref for ref in (branch, tag) if ref in mirror.refs()]
+    if len(found) > 1:
+        say(f"warning: {name!r} is a branch and a tag; the branch is built. Say refs/tags/{name} for the tag")
+    for ref in found:
+        if commit := _commit_at(mirror, ref):
+            return Revision(commit, ref)
+    raise _no_such(mirror, name)
+
+
+def _already_here(mirror: Mirror, ref: str) -> str | None:
+    """Return the commit of *ref* when a remote on this machine can show that there is nothing new."""
+    directory = remotes.local_git_dir(mirror.remote)
+    if directory is None:
+        return None
+    current = refs.read_ref(directory, ref)
+    return mirror.find(current) if current else None
+
+
+def _commit_at(mirror: Mirror, ref: str) -> str | None:
+    sha = refs.read_ref(mirror.path, ref)
+    if sha is None:
+        return None
+    return sha if ref.startswith("refs/heads/") else mirror.commit_of(sha)
+
+
+def _default_ref(git: Git, mirror: Mirror) -> str:
+    heads = remotes.read_heads(git, mirror.remote)
+    if heads.default is None:
+        raise SourceNotFound(
+            f"{mirror.remote.url.text}: the repository has no default branch", hint="set sourceVersion of the project"
+        )
+    if heads.head is None:
+        raise SourceNotFound(
+            f"{mirror.remote.url.text}: the default branch {branch_of(heads.default)!r} has no commit yet",
+            hint="push one, or set sourceVersion of the project",
+        )
+    return heads.default
+
+
+def _seen_ref(mirror: Mirror, version: Version) -> str | None:
+    if version.name is None:
+        return version.ref
+    known = mirror.refs()
+    return next((ref for ref in (f"refs/heads/{version.name}", f"refs/tags/{version.name}") if ref in known), None)
+
+
+def _no_such(mirror: Mirror, name: str) -> SourceNotFound:
+    return SourceNotFound(
+        f"{mirror.remote.url.text}: no branch, tag or commit {name!r}", hint="check sourceVersion of the project"
+    )

@@ -1,0 +1,1 @@
+"""What must survive: builds, the queue, events to deliver, cursors. One SQLite file, one writer at a time."""

@@ -1,0 +1,119 @@
+"""Database: the one door to sqlite3. One connection, one lock, numbered migrations."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from agent.errors import BuildspecdError, DiskFull, StoreTooNew
+
+Row = Sequence[Any]
+_MIGRATION = re.compile(r"^(\d{4})_\w+\.sql$")
+
+
+class Database:
+    """The SQLite file of the daemon. Any thread may use it; a transaction holds the lock until it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._depth = 0
+        with self._translated():
+            # isolation_level None: transactions are ours to begin and end
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -2000"):
+                self._connection.execute(f"PRAGMA {pragma}")
+        self._migrate()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All or nothing, on disk when the block ends. A block inside a block joins the outer one."""
+        with self._lock, self._translated():
+            if self._depth == 0:
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+                if self._depth == 1:
+                    self._connection.execute("COMMIT")
+            except BaseException:
+                # A full disk may have ended the transaction already; a COMMIT that failed may have left it open.
+                if self._depth == 1 and self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    def execute(self, sql: str, *values: object) -> int:
+        """Run one statement; return how many rows it changed."""
+        with self._lock, self._translated():
+            return self._connection.execute(sql, values).rowcount
+
+    def rows(self, sql: str, *values: object) -> list[Row]:
+        """Return all rows of a query."""
+        with self._lock, self._translated():
+            return self._connection.execute(sql, values).fetchall()
+
+    def row(self, sql: str, *values: object) -> Row | None:
+        """Return the first row of a query, or None."""
+        with self._lock, self._translated():
+            found: Row | None = self._connection.execute(sql, values).fetchone()
+            return found
+
+    def close(self) -> None:
+        """Close the file; the write-ahead log is folded in."""
+        with self._lock:
+            self._connection.close()
+
+    def _migrate(self) -> None:
+        have = int((self.row("PRAGMA user_version") or (0,))[0])
+        scripts = migrations()
+        if have > len(scripts):
+            raise StoreTooNew(
+                f"{self._path} was written by a newer buildspecd (format {have}, this one knows {len(scripts)})",
+                hint="install the newer version again; nothing was changed",
+            )
+        for number, script in enumerate(scripts[have:], start=have + 1):
+            with self.transaction():
+                for statement in _statements(script):
+                    self._connection.execute(statement)
+                self._connection.execute(f"PRAGMA user_version = {number}")
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+                raise DiskFull(f"{self._path}: no space left", hint="free some disk space") from error
+            raise BuildspecdError(f"{self._path}: {error}", hint="check the disk and the file's permissions") from error
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+                raise
+            raise BuildspecdError(
+                f"{self._path} is damaged: {error}", hint="stop the daemon and restore the file from a backup"
+            ) from error
+
+
+def migrations() -> list[str]:
+    """Return the SQL of every migration, in order; refuses gaps."""
+    folder = resources.files("agent.store") / "migrations"
+    found = {int(match[1]): item for item in folder.iterdir() if (match := _MIGRATION.match(item.name))}
+    if sorted(found) != list(range(1, len(found) + 1)):
+        raise BuildspecdError(f"the migrations are not numbered 1 to {len(found)}")
+    return [found[number].read_text() for number in sorted(found)]
+
+
+def _statements(script: str) -> Iterator[str]:
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            yield pending
+            pending = ""

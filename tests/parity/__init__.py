@@ -1,0 +1,1 @@
+"""The numbered cases of the specification, by their numbers."""

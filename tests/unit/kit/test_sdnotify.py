@@ -1,0 +1,62 @@
+"""systemd is told how the daemon stands, over a real datagram socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.kit.sdnotify import Notifier
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.settimeout(5)
+        yield channel
+
+
+def test_every_message_arrives_in_systemds_words(listener: socket.socket, tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    listener.bind(address)
+    systemd = Notifier({"NOTIFY_SOCKET": address})
+    systemd.ready("2 projects")
+    systemd.alive()
+    systemd.status("1 build\nruns")
+    systemd.reloading()
+    systemd.stopping()
+    received = [listener.recv(4096).decode() for _ in range(5)]
+    assert received[:3] == ["READY=1\nSTATUS=2 projects", "WATCHDOG=1", "STATUS=1 build runs"]
+    assert received[3].startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert received[4] == "STOPPING=1"
+
+
+def test_an_abstract_socket_is_reached(listener: socket.socket) -> None:
+    name = f"buildspecd-test-{uuid.uuid4()}"
+    listener.bind(f"\0{name}")
+    Notifier({"NOTIFY_SOCKET": f"@{name}"}).ready()
+    assert listener.recv(4096) == b"READY=1"
+
+
+def test_without_systemd_nothing_happens(tmp_path: Path) -> None:
+    Notifier({}).ready()
+    Notifier({"NOTIFY_SOCKET": str(tmp_path / "gone")}).ready()
+
+
+def test_a_socket_that_nobody_reads_holds_nobody_up(listener: socket.socket, tmp_path: Path) -> None:
+    address = str(tmp_path / "notify")
+    listener.bind(address)
+    systemd = Notifier({"NOTIFY_SOCKET": address})
+    for _ in range(5000):
+        systemd.alive()
+
+
+def test_the_watchdog_is_fed_at_half_its_time() -> None:
+    assert Notifier({"WATCHDOG_USEC": "60000000"}).watchdog_interval == 30.0
+    assert Notifier({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": str(os.getpid())}).watchdog_interval == 30.0
+    assert Notifier({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}).watchdog_interval is None
+    assert Notifier({}).watchdog_interval is None
