@@ -82,8 +82,9 @@ class Aws:
             if (service, attempts) not in self._clients:
                 from botocore.config import Config
 
+                session: Any = self._open()  # boto3's types know a service only as a literal
                 with translated(service):
-                    self._clients[service, attempts] = self._open().client(
+                    self._clients[service, attempts] = session.client(
                         service,
                         endpoint_url=self._endpoint_url,
                         region_name=self.region,

@@ -137,7 +137,7 @@ def make_repository() -> Path:
 def configure(image: str, url: str) -> None:
     """Write agent.yml and one project file; every location is a directory."""
     (PLACE / "projects.d").mkdir()
-    CONFIG.write_text(f"state_dir: {PLACE}/state\nruntime_dir: {runtime_dir()}\nhttp: {{listen: null}}\n")
+    CONFIG.write_text(f"state_dir: {PLACE}/state\nruntime_dir: {runtime_dir()}\nhttp: {{listen: \"127.0.0.1:0\"}}\n")
     project = {
         "name": "hello",
         "source": {"type": "GIT", "location": f"file://{PLACE}/hello.git"},

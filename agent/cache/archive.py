@@ -159,16 +159,14 @@ class ArchiveReader:
         if member.size > _LARGEST_INDEX:
             raise ValueError("the index of the cache is too large")
         found = json.loads(self._tar.read(member.size))
-        if not isinstance(found, dict):
-            raise ValueError("the index of the cache is broken")
         index = Index(_column(found, "names", str), _column(found, "sums", str), _column(found, "mtimes", int))
         if not len(index.names) == len(index.sums) == len(index.mtimes):
             raise ValueError("the index of the cache is broken")
         return index
 
 
-def _column(found: dict[str, Any], key: str, kind: type) -> list[Any]:
-    column = found.get(key)
+def _column(found: Any, key: str, kind: type) -> list[Any]:
+    column = found.get(key) if isinstance(found, dict) else None
     if not isinstance(column, list) or not all(type(value) is kind for value in column):
         raise ValueError("the index of the cache is broken")
     return column

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import tempfile
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 from agent.buildspec.plan import CachePlan
 from agent.cache.archive import write_archive
 from agent.cache.contents import IN_ROOT, IN_TREE, Item, Wanted, in_root, in_tree, is_repository, sum_of, unreadable
-from agent.cache.manifest import Manifest, stamp
+from agent.cache.manifest import PACK, Manifest
 from agent.cache.restore import MANIFEST, Say
 from agent.cache.shelf import Shelf
 from agent.errors import BuildspecdError
@@ -73,34 +74,44 @@ def _put(shelf: Shelf, key: str, items: list[Item], file: Path, say: Say, *, key
 
 
 def _is_unchanged(manifest: Manifest, wanted: Wanted, beyond: Beyond) -> bool:
-    if manifest.stale:
-        return False
-    sums = dict(zip(manifest.names, manifest.sums, strict=True))
-    return _tree_is_unchanged(manifest, wanted, sums) and _root_is_unchanged(wanted, beyond, sums)
+    return not manifest.stale and _tree_is_unchanged(manifest, wanted) and _root_is_unchanged(manifest, wanted, beyond)
 
 
-def _tree_is_unchanged(manifest: Manifest, wanted: Wanted, sums: dict[str, str]) -> bool:
-    stamps = dict(zip(manifest.names, manifest.stamps, strict=True))
+def _tree_is_unchanged(manifest: Manifest, wanted: Wanted) -> bool:
+    """Compare by stamps, and by content where those differ. This is the loop that 50,000 files go through."""
     tree = wanted.tree
-    above = f"{tree.start}/" if tree.start else ""
+    stamps = dict(zip(manifest.names, manifest.stamps, strict=True))
+    look_up, pack = stamps.get, PACK
+    differ: list[tuple[str, os.stat_result]] = []
     seen = 0
     for name, _, facts in tree.walk(tree.start, wanted.inside, unreadable) if wanted.inside.patterns else ():
-        full = IN_TREE + name
-        known = stamps.get(full)
-        if known != stamp(facts):
-            if not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)) or is_repository(name):
-                continue
-            item = Item(full, tree, above + name, facts, (0, 0))
-            if known is None or sum_of(item) != sums[full]:
-                return False
-        seen += 1
-    return seen == sum(1 for name in manifest.names if name.startswith(IN_TREE))
-
-
-def _root_is_unchanged(wanted: Wanted, beyond: Beyond, sums: dict[str, str]) -> bool:
-    seen = 0
-    for item in in_root(wanted, beyond):
-        if sums.get(item.name) != sum_of(item):
+        known = look_up(IN_TREE + name)
+        if known == pack(facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns, facts.st_mode):
+            seen += 1
+        elif not (stat.S_ISREG(facts.st_mode) or stat.S_ISLNK(facts.st_mode)) or is_repository(name):
+            continue
+        elif known is None:
             return False
-        seen += 1
-    return seen == sum(1 for name in sums if name.startswith(IN_ROOT))
+        else:
+            differ.append((name, facts))
+    if seen + len(differ) != manifest.in_tree:
+        return False
+    sums = dict(zip(manifest.names, manifest.sums, strict=True)) if differ else {}
+    above = f"{tree.start}/" if tree.start else ""
+    return all(
+        sum_of(Item(IN_TREE + name, tree, above + name, facts, (0, 0))) == sums[IN_TREE + name]
+        for name, facts in differ
+    )
+
+
+def _root_is_unchanged(manifest: Manifest, wanted: Wanted, beyond: Beyond) -> bool:
+    """Compare by content: what the container holds outside the tree has to be fetched anyway."""
+    missing = (
+        {name: digest for name, digest in zip(manifest.names, manifest.sums, strict=True) if name.startswith(IN_ROOT)}
+        if wanted.outside.patterns
+        else {}
+    )
+    for item in in_root(wanted, beyond):
+        if missing.pop(item.name, None) != sum_of(item):
+            return False
+    return not missing

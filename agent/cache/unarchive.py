@@ -14,7 +14,7 @@ from typing import IO
 
 from agent.cache.archive import ArchiveReader, Index
 from agent.cache.contents import IN_ROOT, IN_TREE, Wanted
-from agent.cache.manifest import NO_STAMP, Manifest, Stamp, stamp
+from agent.cache.manifest import NO_STAMP, Manifest, stamp
 from agent.kit.tarstream import END, Member, header, padding
 from agent.kit.tree import Tree
 from agent.kit.untar import Placer
@@ -171,16 +171,18 @@ def _move_in(unpacked: Path, target: str, undone: Path) -> None:
 def _manifest(object_key: str, index: Index, aside: _Aside, tree: Tree) -> Manifest:
     names: list[str] = []
     sums: list[str] = []
-    stamps: list[Stamp] = []
+    stamps: list[bytes] = []
+    in_tree = 0
     above = tree.path(tree.start)
     for name, digest in zip(index.names, index.sums, strict=True):
         if name not in aside.names:
             continue
         facts = NO_STAMP
         if name.startswith(IN_TREE):
+            in_tree += 1
             with contextlib.suppress(OSError):
                 facts = stamp(os.lstat(f"{above}/{name[len(IN_TREE) :]}"))
         names.append(name)
         sums.append(digest)
         stamps.append(facts)
-    return Manifest(object_key, names, sums, stamps, stale=aside.dropped)
+    return Manifest(object_key, names, sums, stamps, in_tree, stale=aside.dropped)

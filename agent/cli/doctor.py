@@ -14,7 +14,7 @@ _BROKEN = 3
 
 def doctor(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     """Check this host and print what is wrong, with the command that mends it. Exit code 0, or 3 if a check fails."""
-    from agent.app import check_host
+    from agent.app.check import check_host
     from agent.settings.load import settings_file
 
     checks = check_host(settings_file(config))

@@ -16,7 +16,7 @@ from agent.errors import UserError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agent.app import LocalRun
+    from agent.app.run import LocalRun
     from agent.kit.clock import Clock
     from agent.kit.service import StopToken
     from agent.model.build import Build
@@ -65,7 +65,7 @@ def run(
 
     Exit code: 0 succeeded, 1 failed, 2 invalid, 3 our fault, 4 timed out, 5 stopped.
     """
-    from agent.app import LocalRun, run_local
+    from agent.app.run import LocalRun, run_local
     from agent.cli.signals import stopping_on_signals
     from agent.kit.clock import SystemClock
     from agent.kit.service import StopToken

@@ -7,7 +7,7 @@ from agent.cli.options import ConfigOption
 
 def serve(config: ConfigOption = None) -> None:
     """Run the daemon in the foreground until INT or TERM; running builds go on without it."""
-    from agent import app
+    from agent.app.daemon import serve as run_daemon
     from agent.cli.signals import stopping_on_signals
     from agent.kit.service import StopToken
     from agent.settings.load import settings_file
@@ -15,4 +15,4 @@ def serve(config: ConfigOption = None) -> None:
     file = settings_file(config)
     stop = StopToken()
     with stopping_on_signals(stop):
-        app.serve(file, stop)
+        run_daemon(file, stop)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from agent.errors import RequestInvalid
 from agent.model.project import EnvironmentVariable, Project
@@ -42,6 +42,7 @@ _PLACES: dict[str, tuple[str, ...]] = {
 }
 """Member of `StartBuild` -> where it goes in the project (service.md 5.4)."""
 
+_VARIABLES = TypeAdapter(tuple[EnvironmentVariable, ...])
 _ELSEWHERE = frozenset({"environmentVariablesOverride", "debugSessionEnabled", "agentOverride"})
 
 
@@ -55,7 +56,8 @@ def effective(project: Project, overrides: dict[str, Any]) -> Project:
         if member in overrides:
             _put(document, place, overrides[member])
     if "agentOverride" in overrides:
-        document["agent"] = {**document.get("agent", {}), **overrides["agentOverride"]}
+        ours = overrides["agentOverride"]
+        document["agent"] = {**document["agent"], **ours} if isinstance(ours, dict) else ours
     try:
         return Project.model_validate(document)
     except ValidationError as error:
@@ -65,11 +67,9 @@ def effective(project: Project, overrides: dict[str, Any]) -> Project:
 def variables(overrides: dict[str, Any]) -> tuple[EnvironmentVariable, ...]:
     """Return the variables of a start request; they win over the project's (buildspec.md 6.1)."""
     try:
-        return tuple(
-            EnvironmentVariable.model_validate(entry) for entry in overrides.get("environmentVariablesOverride", ())
-        )
+        return _VARIABLES.validate_python(overrides.get("environmentVariablesOverride", ()))
     except ValidationError as error:
-        raise RequestInvalid(_explained(error)) from error
+        raise RequestInvalid(_explained(error, "environmentVariablesOverride")) from error
 
 
 def _put(document: dict[str, Any], place: tuple[str, ...], value: object) -> None:
@@ -79,5 +79,6 @@ def _put(document: dict[str, Any], place: tuple[str, ...], value: object) -> Non
     document[last] = value
 
 
-def _explained(error: ValidationError) -> str:
-    return "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+def _explained(error: ValidationError, *where: str) -> str:
+    """Return every mistake with its place, and without the value, which may be a secret."""
+    return "; ".join(f"{'.'.join(map(str, (*where, *item['loc'])))}: {item['msg']}" for item in error.errors())

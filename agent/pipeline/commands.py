@@ -211,10 +211,12 @@ class Watch:
         elif isinstance(event, PhaseStarted):
             self.started = True
             job.build = job.recorder.enter(job.build, event.phase, event.at)
-        elif isinstance(event, PhaseEnded) and event.phase is not PhaseType.POST_BUILD:
-            # POST_BUILD stays open until the cache has been saved.
-            if job.build.current_phase is event.phase:
-                job.build = job.recorder.leave(job.build, *_ended(job, event), event.at)
+        elif isinstance(event, PhaseEnded) and self._closes(event.phase):
+            job.build = job.recorder.leave(job.build, *_ended(job, event), event.at)
+
+    def _closes(self, phase: PhaseType) -> bool:
+        """Whether the end of *phase* is to be recorded now: POST_BUILD stays open until the cache has been saved."""
+        return phase is not PhaseType.POST_BUILD and self.job.build.current_phase is phase
 
     def state(self) -> ContainerState | None:
         """Return how the container stands; waits for an engine that does not answer, for the build may well go on."""

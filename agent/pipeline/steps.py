@@ -121,9 +121,7 @@ def resolve_environment(job: Job) -> None:
     driver.write_environment(job.paths.secrets / driver.ENVIRONMENT_FILE, variables)
     commands.write_plan(job)
     if plan.runtime_versions:
-        job.say(
-            "Skipping install of runtimes. Runtime version selection is not supported by this build image."
-        )
+        job.say("Skipping install of runtimes. Runtime version selection is not supported by this build image.")
     job.say(f"Moving to directory {places[None].container}")
 
 

@@ -39,6 +39,7 @@ _MEANINGS: tuple[tuple[str, type[BuildspecdError], str], ...] = (
     (r"Host key verification failed", SourceRefused, "add the server's key to the agent's known_hosts file"),
     (r"certificate|CAfile|unable to get local issuer", SourceRefused, _TRUST),
     (r"transport '.*' not allowed", SourceRefused, "use an https:// URL"),
+    (r"invalid path", SourceRefused, "the commit holds a path that git does not check out; remove it from the tree"),
     (_MISSING, SourceNotFound, _EXISTS),
 )
 

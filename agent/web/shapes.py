@@ -63,8 +63,8 @@ def build_json(build: Build) -> dict[str, Any]:
         "id": build.id,
         "arn": build.arn,
         "buildNumber": build.number,
-        "startTime": build.start_time,
-        "endTime": build.end_time,
+        "startTime": _time(build.start_time),
+        "endTime": _time(build.end_time),
         "currentPhase": build.current_phase.value,
         "buildStatus": build.status.value,
         "sourceVersion": build.source_version,
@@ -177,12 +177,12 @@ def _check_type(name: str, value: object, wanted: type | tuple[type, ...]) -> No
 
 def _phase(phase: Phase) -> dict[str, Any]:
     """Return one entry of `phases` with the members that its station has (service.md 4.3)."""
-    document: dict[str, Any] = {"phaseType": phase.phase_type.value, "startTime": phase.start_time}
+    document: dict[str, Any] = {"phaseType": phase.phase_type.value, "startTime": _time(phase.start_time)}
     if phase.phase_type is PhaseType.COMPLETED or phase.end_time is None:
         return document
     if phase.phase_status is not None:
         document["phaseStatus"] = phase.phase_status.value
-    document["endTime"] = phase.end_time
+    document["endTime"] = _time(phase.end_time)
     document["durationInSeconds"] = phase.duration_in_seconds
     if phase.phase_type is not PhaseType.SUBMITTED:
         document["contexts"] = [context.wire() for context in phase.contexts]
@@ -284,6 +284,11 @@ def _ours(build: Build) -> dict[str, Any]:
             "advice": build.advice,
         }
     )
+
+
+def _time(epoch: float | None) -> float | None:
+    """Return epoch seconds with milliseconds, which is all that the API promises its clients (service.md 5.1)."""
+    return None if epoch is None else round(epoch, 3)
 
 
 def _present(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,10 +19,10 @@ _ENVIRONMENT = {
 }
 
 
-def git(directory: Path, *arguments: str) -> str:
-    """Run git in *directory* and return what it printed."""
+def git(directory: Path, *arguments: str, given: str = "") -> str:
+    """Run git in *directory*, with *given* on its standard input, and return what it printed."""
     done = subprocess.run(
-        ["git", *arguments], cwd=directory, env=_ENVIRONMENT, capture_output=True, text=True, check=False
+        ["git", *arguments], cwd=directory, input=given, env=_ENVIRONMENT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
@@ -60,9 +60,9 @@ class Repository:
         """Push to the bare repository."""
         git(self.work, "push", "-q", "-f", str(self.bare), *refspecs)
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, given: str = "") -> str:
         """Run git in the work tree."""
-        return git(self.work, *arguments)
+        return git(self.work, *arguments, given=given)
 
     @property
     def head(self) -> str:

@@ -90,9 +90,6 @@ def test_start_of_an_unknown_project_is_exit_code_2(capsys: Capture) -> None:
 def test_start_follow_shows_the_log_and_ends_with_the_builds_code(
     control: FakeControl, capsysbinary: pytest.CaptureFixture[bytes], status: Status, code: int
 ) -> None:
-    class Quick(FakeControl):
-        pass
-
     def end_it(build: Build) -> None:
         control.write_log(build.id, b"one\ntwo\xff\n")
         control.finish(build.id, status)

@@ -123,11 +123,11 @@ def test_a_submodule_commit_that_was_never_pushed_is_named(
         sources.fetch(with_submodules(repository.url), None, tmp_path / "ws", quiet)
 
 
-def test_a_gitmodules_file_that_is_a_symlink_is_not_followed(
+def test_a_gitmodules_file_that_is_a_symlink_is_refused(
     sources: Sources, repository: Repository, tmp_path: Path
 ) -> None:
-    (tmp_path / "outside").write_text('[submodule "x"]\n\tpath = x\n\turl = ../lib.git\n')
-    (repository.work / ".gitmodules").symlink_to(tmp_path / "outside")
-    repository.commit("link")
-    sources.fetch(with_submodules(repository.url), None, tmp_path / "ws", quiet)
-    assert not (tmp_path / "ws" / "x").exists()
+    target = repository.run("hash-object", "-w", "--", ".git/HEAD")
+    tree = repository.run("mktree", given=f"120000 blob {target}\t.gitmodules\n")
+    repository.push(f"{repository.run('commit-tree', '-m', 'link', tree)}:refs/heads/evil")
+    with pytest.raises(SourceRefused, match="gitmodules"):
+        sources.fetch(with_submodules(repository.url), "evil", tmp_path / "ws", quiet)

@@ -222,3 +222,10 @@ def test_a_project_is_named_by_name_or_arn() -> None:
 def test_a_project_name_that_cannot_be_one_is_refused(bad: object) -> None:
     with pytest.raises(RequestInvalid):
         project_name(bad)
+
+
+def test_times_have_milliseconds_at_most(running: Build) -> None:
+    phases = tuple(phase.evolve(start_time=1.7654321) for phase in running.phases)
+    document = build_json(running.evolve(start_time=1.2345678, end_time=2.0004999, phases=phases))
+    assert (document["startTime"], document["endTime"]) == (1.235, 2.0)
+    assert document["phases"][-1]["startTime"] == 1.765

@@ -1,0 +1,186 @@
+"""Daemon: everything that runs in `buildspecd serve`, wired."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from agent.app.workshop import Workshop
+from agent.daemon.control import ProjectState
+from agent.daemon.estate import Estate, locked
+from agent.daemon.intake import Intake
+from agent.daemon.janitor import Janitor
+from agent.daemon.policy import Limits
+from agent.daemon.reception import Reception
+from agent.daemon.scheduler import Scheduler
+from agent.daemon.supervisor import Supervisor
+from agent.daemon.watchdog import Watchdog
+from agent.errors import BuildspecdError
+from agent.kit.logging import configure, get_logger
+from agent.kit.sdnotify import Notifier
+from agent.kit.service import Service, StopToken
+from agent.model.project import Source
+from agent.notify import delivery
+from agent.notify.cloudwatch import CloudWatch
+from agent.notify.eventbridge import EventBridge
+from agent.pipeline.steps import reclaim_tree
+from agent.settings.live import LiveConfiguration
+from agent.settings.reload import SettingsWatch
+from agent.store.builds import Builds
+from agent.store.cursors import Cursors
+from agent.store.outbox import Outbox
+from agent.triggers.filewatch import FileWatch, watch_tree
+from agent.triggers.poll import Poll, PollTarget
+from agent.web.server import ControlServer, HttpServer
+
+_log = get_logger("app")
+_FAREWELL_SECONDS = 20.0
+
+
+def serve(config: Path | None, stop: StopToken) -> None:
+    """Run the daemon until *stop* is set; running builds go on without it. Raises `BuildspecdError`."""
+    live = LiveConfiguration(config)
+    configure(level=live.settings.log.level, format=live.settings.log.format)
+    estate = Estate.at(live.settings.state_dir, live.settings.runtime_dir)
+    with locked(estate.state / "lock", busy=f"{estate.state} belongs to a daemon that runs"):
+        Daemon(live, estate).run(stop)
+
+
+class Daemon:
+    """Everything that runs in `buildspecd serve`."""
+
+    def __init__(self, live: LiveConfiguration, estate: Estate) -> None:
+        self._live = live
+        self._estate = estate
+        self._workshop = workshop = Workshop(live.settings, estate)
+        self._poll_troubles: dict[str, str] = {}
+        self._scheduler = Scheduler(
+            owner=estate.agent_id,
+            database=workshop.database,
+            recorder=workshop.recorder,
+            limits=self._limits,
+            new_job=workshop.new_job,
+            clock=workshop.clock,
+        )
+        self._intake = Intake(
+            workshop.database,
+            workshop.recorder,
+            lambda name: live.projects.get(name.rpartition(":project/")[2]),
+            lambda: workshop.identity,
+            workshop.clock,
+            wake=self._scheduler.wake,
+        )
+        self._notifier = Notifier()
+        self._supervisor = Supervisor(self._services(), workshop.clock)
+
+    def run(self, stop: StopToken) -> None:
+        """Run every service until *stop*; let go of running builds."""
+        _log.info("starting", state_dir=str(self._estate.state), projects=len(self._live.projects))
+        for problem in self._live.problems:
+            _log.warning("configuration", problem=str(problem))
+        self._supervisor.start(stop)
+        self._notifier.ready(f"{len(self._live.projects)} projects")
+        stop.wait()
+        self._notifier.stopping("letting go of running builds")
+        late = self._supervisor.wait(_FAREWELL_SECONDS)
+        if late:
+            _log.warning("services did not end in time", services=late)
+        _log.info("ended")
+
+    def _services(self) -> list[Service]:
+        workshop, live = self._workshop, self._live
+        poll = Poll(
+            projects=self._targets,
+            submit=self._intake.submit,
+            cursors=Cursors(workshop.database),
+            heads=workshop.sources.heads,
+            change=self._change,
+            clock=workshop.clock,
+            report=self._report,
+        )
+        reception = Reception(
+            workshop.database,
+            self._intake,
+            self._scheduler,
+            self._project_states,
+            self._estate.builds,
+            workshop.clock.now(),
+            self._engine_version,
+            lambda: self._supervisor.troubles,
+        )
+        janitor = Janitor(
+            self._estate.agent_id,
+            workshop.database,
+            workshop.engine,
+            self._estate.builds,
+            self._estate.secrets,
+            self._reclaim,
+            workshop.clock,
+        )
+        return [
+            self._scheduler,
+            poll,
+            FileWatch(projects=self._targets, look_now=poll.look_now),
+            SettingsWatch(live, watch_tree, self._took_up, self._notifier),
+            janitor,
+            ControlServer(reception, self._estate.state, lambda resource: workshop.identity.arn(resource)),
+            HttpServer(reception, live.settings.http.host, live.settings.http.port),
+            Watchdog(self._notifier, lambda: self._supervisor.alive),
+            *delivery.services(Outbox(workshop.database), self._sinks_of_events(), workshop.clock),
+        ]
+
+    def _sinks_of_events(self) -> Sequence[delivery.Sink]:
+        settings, aws = self._live.settings, self._workshop.aws
+        if not aws.in_sight():
+            return []
+        sinks: list[delivery.Sink] = []
+        if settings.events.bus:
+            sinks.append(EventBridge(aws, bus=settings.events.bus, source=settings.events.source))
+        if settings.metrics.namespace:
+            sinks.append(CloudWatch(aws, namespace=settings.metrics.namespace))
+        return sinks
+
+    def _limits(self) -> Limits:
+        projects = self._live.projects
+
+        def of_project(name: str) -> int | None:
+            project = projects.get(name)
+            return (project.agent.max_concurrent or project.concurrent_build_limit) if project else None
+
+        return Limits(self._live.settings.builds.max_concurrent, of_project)
+
+    def _targets(self) -> list[PollTarget]:
+        every = self._live.settings.poll.every
+        projects = self._live.projects.values()
+        return [
+            PollTarget(project, every if project.agent.poll is None else project.agent.poll) for project in projects
+        ]
+
+    def _change(self, source: Source, ref: str, old: str | None, new: str) -> tuple[Sequence[str], str]:
+        change = self._workshop.sources.change(source, ref, old, new)
+        return change.paths, change.message
+
+    def _report(self, project: str, error: BuildspecdError | None) -> None:
+        if error is None:
+            self._poll_troubles.pop(project, None)
+        elif self._poll_troubles.get(project) != error.message:
+            self._poll_troubles[project] = error.message
+            _log.warning("cannot look at a source", project=project, error=error.message, hint=error.hint)
+
+    def _project_states(self) -> list[ProjectState]:
+        builds = Builds(self._workshop.database)
+        return self._live.states(builds.last_of, self._poll_troubles)
+
+    def _reclaim(self, path: Path) -> None:
+        """Remove what a build left; its image helps where its files are root's."""
+        known = Builds(self._workshop.database).matching(path.parent.name)
+        reclaim_tree(self._workshop.engine, path, known[0].project.environment.image if known else "")
+
+    def _took_up(self) -> None:
+        self._scheduler.wake()
+
+    def _engine_version(self) -> str:
+        try:
+            return self._workshop.engine.facts().version
+        except BuildspecdError:
+            return ""

@@ -1,0 +1,154 @@
+"""Workshop: what builds are made with; the same for the daemon and for a local build."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import BinaryIO
+
+from agent.aws import FALLBACK_REGION, UNKNOWN_ACCOUNT, Aws
+from agent.buildlog.cloudwatch import CloudWatchSink, stream_name
+from agent.buildlog.console import ConsoleSink
+from agent.buildlog.s3 import ObjectSink, object_key
+from agent.buildlog.sink import LogSink
+from agent.buildlog.transcript import Transcript
+from agent.container.docker import DockerEngine
+from agent.container.image import RegistryLogins, credential_login
+from agent.container.spec import RegistryLogin
+from agent.daemon.estate import Estate
+from agent.daemon.intake import Identity, Intake
+from agent.environment.secrets_manager import SecretsManager
+from agent.environment.ssm import ParameterStore
+from agent.kit.clock import SystemClock
+from agent.kit.service import StopToken
+from agent.model.build import Build, LogRecord
+from agent.model.project import Environment, Project
+from agent.objects.location import open_store
+from agent.objects.store import Encryption, ObjectStore
+from agent.pipeline.job import Job
+from agent.pipeline.recorder import Recorder
+from agent.pipeline.toolbox import Toolbox
+from agent.settings.schema import Settings
+from agent.source.sources import Sources
+from agent.store.database import Database
+
+
+def aws_of(settings: Settings) -> Aws:
+    aws = settings.aws
+    return Aws(region=aws.region, profile=aws.profile, endpoint_url=aws.endpoint_url)
+
+
+@dataclass
+class Workshop:
+    """What builds are made with; the same for the daemon and for a local build."""
+
+    settings: Settings
+    estate: Estate
+    artifacts_to: Path | None = None
+    uploads: bool = True
+
+    def __post_init__(self) -> None:
+        self.clock = SystemClock()
+        self.aws = aws_of(self.settings)
+        self.engine = DockerEngine()
+        self.database = Database(self.estate.database)
+        self.recorder = Recorder(self.database, self.clock)
+        self.sources = Sources(self.estate.mirrors, skip=(self.estate.state,))
+        self.logins = RegistryLogins(self._aws_in, self.clock)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The region and account in the names of builds; made-up ones where no AWS is in sight."""
+        if not self.aws.in_sight():
+            return Identity(
+                self.settings.aws.region or os.environ.get("AWS_REGION") or FALLBACK_REGION, UNKNOWN_ACCOUNT
+            )
+        return Identity(self.aws.region, self.aws.account)
+
+    @cached_property
+    def tools(self) -> Toolbox:
+        """The capabilities that all builds share."""
+        unprivileged = os.geteuid() != 0 and not _may_read_everything()
+        return Toolbox(
+            clock=self.clock,
+            engine=self.engine,
+            rewrites=self.settings.images.rewrite,
+            login=self._login,
+            sources=self.sources,
+            parameters=ParameterStore(self.aws),
+            secrets=SecretsManager(self.aws),
+            open_store=self._open_store,
+            agent_id=self.estate.agent_id,
+            region=self.identity.region,
+            owner=(os.geteuid(), os.getegid()) if unprivileged else None,
+            stop_grace=self.settings.builds.stop_grace,
+            artifacts_to=self.artifacts_to,
+            uploads=self.uploads,
+        )
+
+    def intake_for(self, projects: Mapping[str, Project]) -> Intake:
+        """Return an intake that knows *projects*."""
+        return Intake(self.database, self.recorder, projects.get, lambda: self.identity, self.clock)
+
+    def new_job(self, build: Build, letting_go: StopToken, console: BinaryIO | None = None) -> Job:
+        """Return *build* ready for its route, with its log open and its sinks running."""
+        paths = self.estate.of_build(build.uuid)
+        paths.log.mkdir(parents=True, exist_ok=True)
+        sinks, record = self._sinks(build)
+        if console is not None:
+            sinks = [*sinks, ConsoleSink(console)]
+        transcript = Transcript(paths.log, secrets=(), sinks=sinks, clock=self.clock, raw=paths.control / "output")
+        if build.logs == LogRecord():
+            build = self.recorder.save(build.evolve(logs=record))
+        return Job(build, paths, self.tools, self.recorder, transcript, letting_go)
+
+    def _sinks(self, build: Build) -> tuple[list[LogSink], LogRecord]:
+        if not self.uploads:
+            return [], LogRecord()
+        sinks: list[LogSink] = []
+        record = LogRecord()
+        options, wanted = build.project.agent, build.project.logs_config
+        watch, objects = wanted.cloud_watch_logs, wanted.s3_logs
+        if watch.status == "ENABLED" if watch else self.aws.in_sight():
+            group, stream = stream_name(build.project.name, build.uuid, watch)
+            sinks.append(
+                CloudWatchSink(
+                    self.aws,
+                    group=group,
+                    stream=stream,
+                    clock=self.clock,
+                    retention_days=options.log_retention_days,
+                    kms_key=options.log_kms_key,
+                )
+            )
+            record = record.evolve(group_name=group, stream_name=stream)
+        if objects and objects.status == "ENABLED":
+            encryption = Encryption(enabled=not objects.encryption_disabled, key=build.project.encryption_key)
+            sink = ObjectSink(
+                self._open_store(objects.location or ""), object_key("", build.uuid), encryption=encryption
+            )
+            sinks.append(sink)
+            record = record.evolve(s3_location=sink.location)
+        return sinks, record
+
+    def _open_store(self, location: str) -> ObjectStore:
+        return open_store(location, self.aws)
+
+    def _aws_in(self, region: str) -> Aws:
+        aws = self.settings.aws
+        return Aws(region=region, profile=aws.profile, endpoint_url=aws.endpoint_url)
+
+    def _login(self, environment: Environment, reference: str) -> RegistryLogin | None:
+        if environment.registry_credential:
+            return credential_login(self.aws, environment.registry_credential)
+        return self.logins.login_for(reference)
+
+
+def _may_read_everything() -> bool:
+    """Whether this process has CAP_DAC_OVERRIDE, so that files of root need not be given back."""
+    status = Path("/proc/self/status").read_text()
+    effective = int(status.partition("CapEff:")[2].split()[0], 16)
+    return bool(effective >> 1 & 1)
