@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.app.workshop import Workshop
@@ -37,13 +37,27 @@ _log = get_logger("app")
 _FAREWELL_SECONDS = 20.0
 
 
-def serve(config: Path | None, stop: StopToken) -> None:
+class HangUp:
+    """Passes "read your files again" on to a daemon, once there is one."""
+
+    def __init__(self) -> None:
+        self.answer: Callable[[], None] = lambda: None
+
+    def ring(self) -> None:
+        """Have the settings and project files read again."""
+        self.answer()
+
+
+def serve(config: Path | None, stop: StopToken, hang_up: HangUp | None = None) -> None:
     """Run the daemon until *stop* is set; running builds go on without it. Raises `BuildspecdError`."""
     live = LiveConfiguration(config)
     configure(level=live.settings.log.level, format=live.settings.log.format)
     estate = Estate.at(live.settings.state_dir, live.settings.runtime_dir)
     with locked(estate.state / "lock", busy=f"{estate.state} belongs to a daemon that runs"):
-        Daemon(live, estate).run(stop)
+        daemon = Daemon(live, estate)
+        if hang_up is not None:
+            hang_up.answer = daemon.reload
+        daemon.run(stop)
 
 
 class Daemon:
@@ -71,6 +85,7 @@ class Daemon:
             wake=self._scheduler.wake,
         )
         self._notifier = Notifier()
+        self._settings = SettingsWatch(live, watch_tree, self._took_up, self._notifier)
         self._supervisor = Supervisor(self._services(), workshop.clock)
 
     def run(self, stop: StopToken) -> None:
@@ -86,6 +101,10 @@ class Daemon:
         if late:
             _log.warning("services did not end in time", services=late)
         _log.info("ended")
+
+    def reload(self) -> None:
+        """Read settings and project files again, changed or not."""
+        self._settings.reload()
 
     def _services(self) -> list[Service]:
         workshop, live = self._workshop, self._live
@@ -121,7 +140,7 @@ class Daemon:
             self._scheduler,
             poll,
             FileWatch(projects=self._targets, look_now=poll.look_now),
-            SettingsWatch(live, watch_tree, self._took_up, self._notifier),
+            self._settings,
             janitor,
             ControlServer(reception, self._estate.state, lambda resource: workshop.identity.arn(resource)),
             HttpServer(reception, live.settings.http.host, live.settings.http.port),

@@ -6,7 +6,8 @@ from agent.cli.options import ConfigOption
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Run the daemon in the foreground until INT or TERM; running builds go on without it."""
+    """Run the daemon in the foreground until INT or TERM; running builds go on without it. HUP reads the files again."""
+    from agent.app.daemon import HangUp
     from agent.app.daemon import serve as run_daemon
     from agent.cli.signals import stopping_on_signals
     from agent.kit.service import StopToken
@@ -14,5 +15,6 @@ def serve(config: ConfigOption = None) -> None:
 
     file = settings_file(config)
     stop = StopToken()
-    with stopping_on_signals(stop):
-        run_daemon(file, stop)
+    hang_up = HangUp()
+    with stopping_on_signals(stop, reload=hang_up.ring):
+        run_daemon(file, stop, hang_up)

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from agent.kit.service import StopToken
@@ -15,15 +15,21 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextlib.contextmanager
-def stopping_on_signals(stop: StopToken, notice: str = "") -> Iterator[None]:
+def stopping_on_signals(
+    stop: StopToken, notice: str = "", *, reload: Callable[[], None] | None = None
+) -> Iterator[None]:
     """Inside the block a first INT, TERM or HUP sets *stop* and prints *notice*; a second exits with 128 + signal.
 
-    Call it on the main thread. Signals that were ignored stay so (`nohup`).
+    With *reload*, HUP calls that instead, as often as it comes. Call it on the main thread. Signals that were ignored
+    stay so (`nohup`).
     """
     reader, writer = os.pipe()
     seen: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
+        if reload is not None and number == signal.SIGHUP:
+            os.write(writer, b"r")
+            return
         if seen:
             os._exit(128 + number)
         seen.append(number)
@@ -31,10 +37,14 @@ def stopping_on_signals(stop: StopToken, notice: str = "") -> Iterator[None]:
 
     def watch() -> None:
         # A thread of its own sets the token: a handler that took the token's lock could meet itself holding it.
-        if os.read(reader, 1) == b"x":
+        while word := os.read(reader, 1):
+            if word == b"r" and reload is not None:
+                reload()
+                continue
             if notice:
                 os.write(2, f"{notice}\n".encode())
             stop.set()
+            return
 
     watcher = threading.Thread(target=watch, name="signals", daemon=True)
     watcher.start()

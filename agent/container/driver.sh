@@ -8,7 +8,8 @@
 # with bd_, those of the plan with plan_, so that they do not meet the image's or the user's variables. The user's
 # variables are never set in this shell, only in the process that becomes the shell of a command.
 #
-# File descriptors: 1 and 6 the log (FIFO), 2 driver.log, 5 the log's reading end (held, never read), 7 the journal.
+# File descriptors: 1 and 6 the log (FIFO), 2 driver.log, 4 the FIFO go, 5 the log's reading end
+# (held, never read), 7 the journal.
 #
 # The plan's variables come from plan.sh, bd_value from bd_get; what a subshell changes is meant to stay there.
 # shellcheck disable=SC2154,SC2030,SC2031
@@ -155,7 +156,7 @@ bd_open_log() {
 bd_start_pump() {
     (
         trap '' HUP INT TERM USR1 USR2
-        exec 7>&- >/dev/null 6>&-
+        exec 4<&- 7>&- >/dev/null 6>&-
         until "$bd_cat" <&5 >>"$bd_control/output"; do :; done
     ) &
     bd_pump=$!
@@ -245,7 +246,7 @@ bd_execute() {
         export CODEBUILD_BUILD_SUCCEEDING="$bd_succeeding" CODEBUILD_LAST_EXIT=0
         if [ -n "$bd_launch" ]; then export HOME="$bd_home"; fi
         exec 2>&6 </dev/null
-        exec 5<&- 6>&- 7>&-
+        exec 4<&- 5<&- 6>&- 7>&-
         exec "$@"
     )
 }
@@ -493,11 +494,12 @@ bd_expand() {
 
 # ---------------------------------------------------------------------------------------------- beginning and end
 
-# Waits until the daemon says word $1, or until the build is stopped.
+# Waits until the daemon says word $1, or until the build is stopped. The FIFO is open both ways: to open its reading end
+# alone would block, and no shell lets a signal interrupt that.
 bd_await() {
     bd_word=
     until [ "$bd_word" = "$1" ] || [ -n "$bd_stopping" ]; do
-        read -r bd_word <"$bd_control/go" || [ -p "$bd_control/go" ] || bd_stopping=1
+        read -r bd_word <&4
     done
 }
 
@@ -514,6 +516,7 @@ bd_set_up() {
     PATH=${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}:/codebuild/user/bin
     export PATH
     bd_open_log
+    exec 4<>"$bd_control/go"
     # Our ending of every script: its expansions are meant for the script.
     # shellcheck disable=SC2016
     bd_ending='CODEBUILD_LAST_EXIT=$?
@@ -567,6 +570,7 @@ bd_prepare() {
         bd_await resume
         [ -n "$bd_stopping" ] || bd_note resumed
     fi
+    exec 4<&-
     bd_outcome=stopped
     [ -z "$bd_stopping" ]
 }

@@ -115,7 +115,7 @@ def build_tree(
     root = estate.of_build(build.uuid).root
     root.mkdir(parents=True)
     with locked(root / _ALIVE, busy=f"{root} belongs to another build"):
-        build = recorder.leave(build, Status.SUCCEEDED)
+        build = recorder.leave(build, Status.SUCCEEDED)  # it does not queue
         job = new_job(build, StopToken(), wanted.console)
         with _stopping(job, wanted.stop):
             travel(job)

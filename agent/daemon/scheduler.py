@@ -11,7 +11,7 @@ from agent.kit.clock import Clock
 from agent.kit.logging import bound, get_logger
 from agent.kit.service import StopToken
 from agent.model.build import Build
-from agent.model.phase import PhaseContext
+from agent.model.phase import PhaseContext, PhaseType
 from agent.model.status import Status
 from agent.pipeline.job import Job, LetGo
 from agent.pipeline.recorder import Recorder
@@ -23,6 +23,8 @@ from agent.store.queue import Place, Queue
 _log = get_logger("scheduler")
 TICK_SECONDS = 1.0
 LEASE_SECONDS = 60.0
+FAULT_PAUSE_SECONDS = 10.0
+"""Pause before a build whose thread broke is set out with again."""
 
 
 @dataclass
@@ -100,7 +102,8 @@ class Scheduler:
         if build is None:
             Queue(self.database).remove(build_id)
             return
-        build = self.recorder.leave(build, Status.SUCCEEDED) if not build.steps_done else build
+        if build.current_phase is PhaseType.QUEUED:
+            build = self.recorder.leave(build, Status.SUCCEEDED)
         thread = threading.Thread(target=self._drive, args=(build, letting_go), name=f"build {build.number}")
         with self._lock:
             self._threads[build_id] = thread
@@ -121,9 +124,12 @@ class Scheduler:
                 _log.info("build ended", status=status.value, number=build.number)
             except LetGo:
                 settled = True
+                job.transcript.leave()
                 _log.info("letting go of a running build")
             finally:
-                if not settled:  # the store failed us, say; the traceback is in the log, and the next turn tries again
+                if not settled:
+                    # The store failed us, or a bug did; the traceback is in the log. Another turn tries again, later.
+                    self.clock.wait(FAULT_PAUSE_SECONDS, letting_go)
                     Queue(self.database).release(build.id)
                 with self._lock:
                     self._jobs.pop(build.id, None)

@@ -48,9 +48,14 @@ class ParameterStore:
 
 
 def _by_every_name(parameters: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
-    """AWS answers in an order of its own; find each parameter under whatever name it may have been asked for."""
-    for parameter in parameters:
+    """AWS answers in an order of its own; find each parameter under whatever name it may have been asked for.
+
+    Versions ascend, so that of several the newest is the one without a selector.
+    """
+    for parameter in sorted(parameters, key=lambda one: int(one.get("Version", 0))):
         selector = parameter.get("Selector") or ""
         for name in (parameter.get("Name"), parameter.get("ARN")):
             if name:
-                yield f"{name}{selector}" if selector and not name.endswith(selector) else name, parameter["Value"]
+                plain = name.removesuffix(selector)
+                yield f"{plain}:{parameter.get('Version')}", parameter["Value"]
+                yield f"{plain}{selector}", parameter["Value"]

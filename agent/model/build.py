@@ -14,8 +14,8 @@ class ArtifactRecord(Shape):
     """CodeBuild's `BuildArtifacts`: where an artifact went. The sums are hexadecimal, present for ZIP only."""
 
     location: str | None = None
-    sha256sum: str | None = None
-    md5sum: str | None = None
+    sha256sum: str | None = Field(default=None, alias="sha256sum")
+    md5sum: str | None = Field(default=None, alias="md5sum")
     override_artifact_name: bool | None = None
     encryption_disabled: bool | None = None
     artifact_identifier: str | None = None

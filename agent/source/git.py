@@ -161,7 +161,7 @@ def _environment(remote: Remote | None) -> Mapping[str, str]:
         settings.append(("http.sslVerify", "false"))
     if remote is not None and remote.credential is not None and remote.url.scheme in {"https", "http"}:
         origin = remote.url.text.split("/", 3)
-        settings.append((f"credential.{origin[0]}//{origin[2]}.helper", f"!{shlex.quote(str(_HELPER))}"))
+        settings.append((f"credential.{origin[0]}//{origin[2]}.helper", f"!sh {shlex.quote(str(_HELPER))}"))
         settings.append(("http.proactiveAuth", "basic"))
         variables["BUILDSPECD_GIT_USERNAME"] = remote.credential.username
         variables["BUILDSPECD_GIT_PASSWORD"] = remote.credential.password.reveal()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from agent.errors import BuildspecdError, SourceNotFound, SourceRefused
+from agent.errors import BuildspecdError, DiskFull, SourceNotFound, SourceRefused
 from agent.kit.service import StopToken
 from agent.model.project import GIT_TYPES, Source
 from agent.source import refs
@@ -90,6 +91,14 @@ class Sources:
         for the build's log. Running it twice gives the same result. Raises `SourceNotFound`, `SourceRefused`,
         `GitUnavailable`, `DiskFull`.
         """
+        try:
+            return self._fetch_any(source, version, workspace, say, ref)
+        except OSError as error:
+            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            raise DiskFull(f"no space left for the source in {workspace}", hint="free some disk space") from error
+
+    def _fetch_any(self, source: Source, version: str | None, workspace: Path, say: Say, ref: str | None) -> Revision:
         if source.type in GIT_TYPES:
             return self._fetch_git(source, version, workspace, say, ref)
         if source.type == "DIRECTORY":

@@ -115,6 +115,9 @@ class HostBuild:
         assert program, f"this test needs {self.shell}"
         self.program = self.root / self.shell
         self.program.symlink_to(program)
+        # The driver is always run as `sh`: bash then keeps to POSIX, as in images whose /bin/sh is bash.
+        self.driver_program = self.root / "sh"
+        self.driver_program.symlink_to(program)
         driver.prepare_control(self.control)
 
     def plan(self, *phases: PhasePlan, **settings: object) -> DriverPlan:
@@ -130,8 +133,8 @@ class HostBuild:
 
     def start(self) -> subprocess.Popen[bytes]:
         """Start the driver as PID 1 of a namespace; it waits for `begin`."""
-        namespace = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
-        command = [str(self.program), str(self.control / "driver.sh"), str(self.scratch), str(self.secrets)]
+        namespace = [shutil.which("unshare") or "unshare", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        command = [str(self.driver_program), str(self.control / "driver.sh"), str(self.scratch), str(self.secrets)]
         # A session of its own: a build that signals its process group must not reach the tests.
         return subprocess.Popen(
             [*namespace, *command], env=dict(self.environ), stdin=subprocess.DEVNULL, start_new_session=True

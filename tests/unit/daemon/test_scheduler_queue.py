@@ -183,7 +183,6 @@ def test_builds_that_were_taken_over_count_for_the_limit(yard: Yard) -> None:
     assert yard.turn() == [1]
 
 
-@pytest.mark.xfail(strict=True, reason="taking over ends whatever phase is running, not QUEUED alone")
 def test_a_phase_that_was_running_when_the_last_daemon_died_is_still_running(yard: Yard) -> None:
     build = a_build(1).left(NOON, Status.SUCCEEDED).entered(PhaseType.PROVISIONING, NOON)
     yard.add(build)

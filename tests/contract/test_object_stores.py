@@ -1,0 +1,263 @@
+"""One suite over every ObjectStore: S3 (on moto's server) and a directory."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from agent.aws import Aws
+from agent.errors import UploadRefused, UserError
+from agent.objects.directory import DirectoryStore
+from agent.objects.location import open_store
+from agent.objects.s3 import S3Store
+from agent.objects.store import Encryption, ObjectStore, Upload
+
+BIG = 70 << 20
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Aws]:
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "test"))
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield Aws(region="us-east-1", endpoint_url=f"http://{host}:{port}")
+    server.stop()
+    for name, value in before.items():
+        os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+@pytest.fixture
+def bucket(aws: Aws) -> str:
+    name = f"b-{uuid.uuid4().hex[:12]}"
+    aws.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(params=["s3", "s3 with a prefix", "directory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> ObjectStore:
+    if request.param == "directory":
+        return DirectoryStore(tmp_path / "store")
+    aws, bucket = request.getfixturevalue("aws"), request.getfixturevalue("bucket")
+    return S3Store(aws, bucket, "a/b" if "prefix" in request.param else "")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "source"
+    path.write_bytes(b"hello")
+    return path
+
+
+def test_what_was_put_comes_back_with_its_metadata(store: ObjectStore, file: Path, tmp_path: Path) -> None:
+    store.put("p/x.zip", file, Upload(metadata={"codebuild-buildarn": "arn:1"}))
+    got = store.get("p/x.zip", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == b"hello"
+    assert got is not None
+    assert (got.key, got.size, got.metadata) == ("p/x.zip", 5, {"codebuild-buildarn": "arn:1"})
+    head = store.head("p/x.zip")
+    assert head is not None
+    assert (head.size, head.metadata) == (5, {"codebuild-buildarn": "arn:1"})
+
+
+def test_a_missing_object_is_none_and_writes_no_file(store: ObjectStore, file: Path, tmp_path: Path) -> None:
+    store.put("there", file, Upload())
+    assert store.get("nope", tmp_path / "back") is None
+    assert store.head("nope") is None
+    assert store.head("there/below") is None
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "store") == ["source"]
+
+
+def test_a_second_put_replaces_object_and_metadata(store: ObjectStore, file: Path) -> None:
+    store.put("k", file, Upload(metadata={"a": "1"}))
+    file.write_bytes(b"longer than before")
+    store.put("k", file, Upload())
+    head = store.head("k")
+    assert head is not None
+    assert (head.size, head.metadata) == (18, {})
+
+
+def test_a_put_if_absent_leaves_what_is_there(store: ObjectStore, file: Path) -> None:
+    store.put("k", file, Upload(if_absent=True))
+    file.write_bytes(b"other bytes")
+    store.put("k", file, Upload(if_absent=True))
+    head = store.head("k")
+    assert head is not None
+    assert head.size == 5
+
+
+def test_a_large_object_survives_the_way_in_parts(store: ObjectStore, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    block = os.urandom(1 << 20)
+    with path.open("wb") as out:
+        for number in range(BIG >> 20):
+            out.write(number.to_bytes(4, "big") + block[4:])
+    store.put("large", path, Upload(metadata={"m": "v"}))
+    got = store.get("large", tmp_path / "back")
+    assert got is not None
+    assert (got.size, got.metadata) == (BIG, {"m": "v"})
+    assert (tmp_path / "back").read_bytes() == path.read_bytes()
+
+
+def test_listing_gives_the_keys_with_a_prefix_newest_first(store: ObjectStore, file: Path) -> None:
+    for key in ("k/npm-1", "k/npm-2", "k/other", "k2"):
+        store.put(key, file, Upload(metadata={"a": "b"}))
+    found = store.list("k/npm-")
+    assert sorted(stored.key for stored in found) == ["k/npm-1", "k/npm-2"]
+    assert found == sorted(found, key=lambda stored: -stored.modified)
+    assert {stored.key for stored in store.list("")} == {"k/npm-1", "k/npm-2", "k/other", "k2"}
+    assert store.list("none/") == []
+
+
+def test_deleting_twice_is_safe(store: ObjectStore, file: Path) -> None:
+    store.put("k", file, Upload(metadata={"a": "b"}))
+    store.delete("k")
+    store.delete("k")
+    assert store.head("k") is None
+    assert store.list("") == []
+
+
+@pytest.mark.parametrize("key", ["", "/etc/passwd", "../x", "a/../../x", "a//b", "a/./b", "a\0b", "bad\udcff"])
+def test_a_key_never_leads_out_of_the_store(store: ObjectStore, file: Path, key: str) -> None:
+    with pytest.raises(UserError):
+        store.put(key, file, Upload())
+    with pytest.raises(UserError):
+        store.head(key)
+
+
+@pytest.mark.parametrize("key", ["a b/ü.txt", "-rf", "per%20cent", "plus+", ".hidden"])
+def test_a_name_with_odd_characters_survives(store: ObjectStore, file: Path, tmp_path: Path, key: str) -> None:
+    store.put(key, file, Upload())
+    assert [stored.key for stored in store.list("")] == [key]
+    assert store.get(key, tmp_path / "back") is not None
+
+
+def test_a_name_with_a_newline_survives_in_a_directory(tmp_path: Path, file: Path) -> None:
+    store = DirectoryStore(tmp_path / "store")  # moto's router knows no newlines in keys; S3 does
+    store.put("line\nbreak", file, Upload())
+    assert [stored.key for stored in store.list("")] == ["line\nbreak"]
+
+
+def test_two_puts_at_once_leave_one_whole_object(store: ObjectStore, tmp_path: Path) -> None:
+    paths = [tmp_path / f"f{number}" for number in range(4)]
+    for number, path in enumerate(paths):
+        path.write_bytes(bytes([number]) * 100_000)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda path: store.put("k", path, Upload(metadata={"n": path.name})), paths))
+    store.get("k", tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() in [path.read_bytes() for path in paths]
+
+
+def test_no_upload_leaves_anything_behind_but_the_object(tmp_path: Path, file: Path) -> None:
+    DirectoryStore(tmp_path / "store").put("a/b", file, Upload())
+    found = [path.relative_to(tmp_path / "store") for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert found == [Path("a/b")]
+
+
+def test_an_object_is_encrypted_with_the_managed_key_unless_another_is_named(aws: Aws, bucket: str, file: Path) -> None:
+    store = S3Store(aws, bucket)
+    kms = aws.client("kms")
+    key = kms.create_key()["KeyMetadata"]
+    alias = f"alias/{uuid.uuid4().hex}"
+    kms.create_alias(AliasName=alias, TargetKeyId=key["KeyId"])
+    store.put("managed", file, Upload())
+    store.put("alias", file, Upload(encryption=Encryption(key=alias)))
+    store.put("arn", file, Upload(encryption=Encryption(key=key["Arn"])))
+    store.put("off", file, Upload(encryption=Encryption(enabled=False)))
+    found = {name: aws.client("s3").head_object(Bucket=bucket, Key=name) for name in ("managed", "alias", "arn", "off")}
+    assert found["managed"]["ServerSideEncryption"] == "aws:kms"
+    assert "SSEKMSKeyId" not in found["managed"]
+    assert found["alias"]["SSEKMSKeyId"] == found["arn"]["SSEKMSKeyId"] == key["Arn"]
+    assert found["alias"]["BucketKeyEnabled"]
+    assert found["off"].get("ServerSideEncryption") != "aws:kms"
+
+
+def test_a_large_object_is_encrypted_too(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as out:
+        out.truncate(40 << 20)
+    S3Store(aws, bucket).put("k", path, Upload())
+    assert aws.client("s3").head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "aws:kms"
+
+
+def test_a_key_that_is_missing_disabled_or_asymmetric_is_refused_by_name(aws: Aws, bucket: str, file: Path) -> None:
+    kms = aws.client("kms")
+    disabled = kms.create_key()["KeyMetadata"]
+    kms.disable_key(KeyId=disabled["KeyId"])
+    rsa = kms.create_key(KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+    missing = ["alias/nobody", str(uuid.uuid4()), f"arn:aws:kms:us-east-1:999999999999:key/{uuid.uuid4()}"]
+    for key in [disabled["Arn"], rsa["Arn"], *missing]:
+        with pytest.raises(UploadRefused) as caught:
+            S3Store(aws, bucket).put("k", file, Upload(encryption=Encryption(key=key)))
+        assert key in caught.value.message
+        assert caught.value.hint
+    assert S3Store(aws, bucket).head("k") is None
+
+
+def test_a_missing_bucket_is_refused_by_name(aws: Aws, file: Path, tmp_path: Path) -> None:
+    store = S3Store(aws, "no-such-bucket-here")
+    with pytest.raises(UploadRefused, match="no-such-bucket-here") as caught:
+        store.put("k", file, Upload())
+    assert "create the bucket" in caught.value.hint
+    large = tmp_path / "large"
+    with large.open("wb") as out:
+        out.truncate(40 << 20)
+    with pytest.raises(UploadRefused, match="NoSuchBucket"):
+        store.put("k", large, Upload())
+
+
+def test_a_bucket_that_denies_is_refused_with_the_permission_that_is_missing(
+    aws: Aws, bucket: str, file: Path
+) -> None:
+    policy = (
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject",'
+        f'"Resource":"arn:aws:s3:::{bucket}/*"}}]}}'
+    )
+    aws.client("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
+    with pytest.raises(UploadRefused) as caught:
+        S3Store(aws, bucket).put("k", file, Upload())
+    assert "s3:PutObject" in caught.value.hint
+    assert bucket in caught.value.message
+
+
+def test_a_failed_upload_in_parts_is_aborted(aws: Aws, bucket: str, tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as out:
+        out.truncate(40 << 20)
+    store = S3Store(aws, bucket)
+    store.put("k", path, Upload())
+    store.put("k", path, Upload(if_absent=True))
+    assert not aws.client("s3").list_multipart_uploads(Bucket=bucket).get("Uploads")
+
+
+def test_acl_and_content_type_reach_the_bucket(aws: Aws, bucket: str, file: Path) -> None:
+    S3Store(aws, bucket).put("k", file, Upload(content_type="text/html", acl="bucket-owner-full-control"))
+    assert aws.client("s3").head_object(Bucket=bucket, Key="k")["ContentType"] == "text/html"
+
+
+def _located(location: str, aws: Any) -> str:
+    return open_store(location, aws).locate("k")
+
+
+def test_every_way_to_write_a_location_is_understood(aws: Aws) -> None:
+    assert _located("bucket", aws) == "arn:aws:s3:::bucket/k"
+    assert _located("bucket/p/q", aws) == "arn:aws:s3:::bucket/p/q/k"
+    assert _located("bucket/p/", aws) == "arn:aws:s3:::bucket/p/k"
+    assert _located("arn:aws:s3:::bucket/p", aws) == "arn:aws:s3:::bucket/p/k"
+    assert _located("file:///var/out", aws) == "file:///var/out/k"
+    assert open_store("bucket", aws).locate("") == "arn:aws:s3:::bucket"
+
+
+@pytest.mark.parametrize("location", ["", "UPPER", "file://host/dir", "file:relative", "file:///a/../b", "b/../c", "x"])
+def test_what_is_no_location_is_refused(aws: Aws, location: str) -> None:
+    with pytest.raises(UserError):
+        open_store(location, aws)
