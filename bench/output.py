@@ -46,7 +46,9 @@ def measure() -> list[Result]:
             "at most 1 x",
             ours <= theirs,
         ),
-        Result("the daemon's memory meanwhile", f"+{growth:.0f} MB", f"{before:.0f} MB", "", "+50 MB at most", growth < 50),
+        Result(
+            "the daemon's memory meanwhile", f"+{growth:.0f} MB", f"{before:.0f} MB", "", "+50 MB at most", growth < 50
+        ),
     ]
 
 

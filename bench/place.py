@@ -101,7 +101,9 @@ def daemon(home: Path, projects: list[dict[str, Any]]) -> Iterator[Daemon]:
     for project in projects:
         (home / "projects.d" / f"{project['name']}.json").write_text(json.dumps(project))
     runtime = Path(tempfile.mkdtemp(prefix="buildspecd-bench-", dir="/dev/shm"))
-    (home / "agent.yml").write_text(f"state_dir: {home}/state\nruntime_dir: {runtime}\nhttp: {{listen: \"127.0.0.1:0\"}}\n")
+    (home / "agent.yml").write_text(
+        f'state_dir: {home}/state\nruntime_dir: {runtime}\nhttp: {{listen: "127.0.0.1:0"}}\n'
+    )
     with (home / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
             [*BUILDSPECD, "serve", "--config", str(home / "agent.yml")], cwd=ROOT, stdout=log, stderr=log

@@ -137,7 +137,7 @@ def make_repository() -> Path:
 def configure(image: str, url: str) -> None:
     """Write agent.yml and one project file; every location is a directory."""
     (PLACE / "projects.d").mkdir()
-    CONFIG.write_text(f"state_dir: {PLACE}/state\nruntime_dir: {runtime_dir()}\nhttp: {{listen: \"127.0.0.1:0\"}}\n")
+    CONFIG.write_text(f'state_dir: {PLACE}/state\nruntime_dir: {runtime_dir()}\nhttp: {{listen: "127.0.0.1:0"}}\n')
     project = {
         "name": "hello",
         "source": {"type": "GIT", "location": f"file://{PLACE}/hello.git"},
@@ -171,7 +171,10 @@ def start_daemon() -> subprocess.Popen[bytes]:
     log = (PLACE / "daemon.log").open("wb")
     daemon = subprocess.Popen([*BUILDSPECD, "serve", "--config", str(CONFIG)], stdout=log, stderr=log, cwd=ROOT)
     for _ in range(300):
-        if subprocess.run([*BUILDSPECD, "builds", "--config", str(CONFIG)], capture_output=True, cwd=ROOT).returncode == 0:
+        if (
+            subprocess.run([*BUILDSPECD, "builds", "--config", str(CONFIG)], capture_output=True, cwd=ROOT).returncode
+            == 0
+        ):
             console.print(f"daemon      buildspecd serve --config {CONFIG}")
             return daemon
         if daemon.poll() is not None:

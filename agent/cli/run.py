@@ -25,39 +25,47 @@ _NOTICE = "buildspecd: stopping the build; press Ctrl-C again to leave at once"
 _SETTLE = 0.3
 """Seconds without another save before a watched tree is built again."""
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", exists=True, file_okay=False, help="Working tree to build.")]
+Directory = Annotated[
+    Path, typer.Argument(metavar="[DIR]", exists=True, file_okay=False, help="Working tree to build.")
+]
+Buildspec = Annotated[
+    str | None, typer.Option("--buildspec", "-f", metavar="BUILDSPEC", help="Buildspec; its path starts at DIR.")
+]
+Image = Annotated[str | None, typer.Option("--image", "-i", help="Image of the build container.")]
+EnvFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--env-file", metavar="FILE", help="File of NAME=VALUE lines; -e wins. May be repeated."),
+]
+ProjectOption = Annotated[
+    str | None, typer.Option("--project", metavar="NAME|FILE", help="Take image, variables etc. from a project.")
+]
+ArtifactsDirectory = Annotated[
+    Path | None, typer.Option("--artifacts", metavar="DIR", file_okay=False, help="Put the artifacts' files here.")
+]
+CacheDirectory = Annotated[
+    Path | None, typer.Option("--cache", metavar="DIR", file_okay=False, help="Keep the cache here.")
+]
 Network = Annotated[
     str | None, typer.Option("--network", metavar="host|bridge|none|NAME", help="Network of the container.")
 ]
+Privileged = Annotated[bool, typer.Option("--privileged", help="For Docker inside the build.")]
 Minutes = Annotated[float | None, typer.Option("--timeout", min=0.01, metavar="MINUTES", help="Time limit.")]
+Watch = Annotated[bool, typer.Option("--watch", help="Build again whenever a file is saved; Ctrl-C ends it.")]
 
 
 def run(
     directory: Directory = Path(),
-    buildspec: Annotated[
-        str | None, typer.Option("--buildspec", "-f", metavar="BUILDSPEC", help="Buildspec; its path starts at DIR.")
-    ] = None,
-    image: Annotated[str | None, typer.Option("--image", "-i", help="Image of the build container.")] = None,
+    buildspec: Buildspec = None,
+    image: Image = None,
     env: VariableOption = None,
-    env_files: Annotated[
-        list[Path] | None,
-        typer.Option("--env-file", metavar="FILE", help="File of NAME=VALUE lines; -e wins. May be repeated."),
-    ] = None,
-    project: Annotated[
-        str | None, typer.Option("--project", metavar="NAME|FILE", help="Take image, variables etc. from a project.")
-    ] = None,
-    artifacts: Annotated[
-        Path | None, typer.Option("--artifacts", metavar="DIR", file_okay=False, help="Put the artifacts' files here.")
-    ] = None,
-    cache: Annotated[
-        Path | None, typer.Option("--cache", metavar="DIR", file_okay=False, help="Keep the cache here.")
-    ] = None,
+    env_files: EnvFiles = None,
+    project: ProjectOption = None,
+    artifacts: ArtifactsDirectory = None,
+    cache: CacheDirectory = None,
     network: Network = None,
-    privileged: Annotated[bool, typer.Option("--privileged", help="For Docker inside the build.")] = False,
+    privileged: Privileged = False,
     timeout: Minutes = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Build again whenever a file is saved; Ctrl-C ends it.")
-    ] = False,
+    watch: Watch = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:

@@ -6,7 +6,10 @@ from agent.cli.options import ConfigOption
 
 
 def serve(config: ConfigOption = None) -> None:
-    """Run the daemon in the foreground until INT or TERM; running builds go on without it. HUP reads the files again."""
+    """Run the daemon in the foreground until INT or TERM; running builds go on without it.
+
+    HUP reads settings and project files again.
+    """
     from agent.app.daemon import HangUp
     from agent.app.daemon import serve as run_daemon
     from agent.cli.signals import stopping_on_signals

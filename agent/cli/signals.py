@@ -35,18 +35,7 @@ def stopping_on_signals(
         seen.append(number)
         os.write(writer, b"x")
 
-    def watch() -> None:
-        # A thread of its own sets the token: a handler that took the token's lock could meet itself holding it.
-        while word := os.read(reader, 1):
-            if word == b"r" and reload is not None:
-                reload()
-                continue
-            if notice:
-                os.write(2, f"{notice}\n".encode())
-            stop.set()
-            return
-
-    watcher = threading.Thread(target=watch, name="signals", daemon=True)
+    watcher = threading.Thread(target=_watch, args=(reader, stop, notice, reload), name="signals", daemon=True)
     watcher.start()
     former = {number: signal.getsignal(number) for number in _SIGNALS}
     for number, handler in former.items():
@@ -60,3 +49,15 @@ def stopping_on_signals(
         os.close(writer)
         watcher.join(timeout=5)
         os.close(reader)
+
+
+def _watch(reader: int, stop: StopToken, notice: str, reload: Callable[[], None] | None) -> None:
+    """Do what the handler heard, on a thread: a handler that took the token's lock could meet itself holding it."""
+    while word := os.read(reader, 1):
+        if word == b"x":
+            if notice:
+                os.write(2, f"{notice}\n".encode())
+            stop.set()
+            return
+        if reload is not None:
+            reload()

@@ -72,7 +72,7 @@ def local_project(wanted: LocalRun, base: Project | None) -> Project:
     agent = base.agent if base else AgentOptions()
     if wanted.network:
         agent = agent.evolve(network=wanted.network)
-    buildspec = wanted.buildspec or (base.source.buildspec if base else None)
+    buildspec = buildspec_of(wanted) or (base.source.buildspec if base else None)
     document: dict[str, Any] = {
         "name": name,
         "source": Source(type="DIRECTORY", location=str(wanted.directory), buildspec=buildspec),
@@ -87,6 +87,19 @@ def local_project(wanted: LocalRun, base: Project | None) -> Project:
     if wanted.timeout_minutes is not None:
         document["timeout_in_minutes"] = wanted.timeout_minutes
     return Project(**document)
+
+
+def buildspec_of(wanted: LocalRun) -> str | None:
+    """Return what `-f` means: a path below the tree, or the text of a file that lies elsewhere."""
+    if wanted.buildspec is None or not Path(wanted.buildspec).is_absolute():
+        return wanted.buildspec
+    file = Path(wanted.buildspec)
+    if file.is_relative_to(wanted.directory):
+        return str(file.relative_to(wanted.directory))
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} cannot be read: {error}", hint="name the buildspec with -f") from error
 
 
 def build_tree(

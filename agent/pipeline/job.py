@@ -15,11 +15,11 @@ from agent.pipeline.recorder import Recorder
 from agent.pipeline.toolbox import Toolbox
 
 
-class LetGo(Exception):  # noqa: N818 - not an error: the daemon ends, the build goes on without it
+class LetGo(Exception):
     """The daemon is going down; the build is left as it is, for the next one to attach to."""
 
 
-class Cut(Exception):  # noqa: N818 - not an error: somebody ended the build
+class Cut(Exception):
     """The build was stopped or ran out of time; says how its running phase ends."""
 
     def __init__(self, status: Status, context: PhaseContext) -> None:
