@@ -6,7 +6,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from agent.container.driver import STOP_SIGNAL
@@ -169,7 +169,7 @@ class DockerEngine:
                 return
             # PID 1 first: it must know before the command that it waits for ends, or it would go on with the next.
             _ignoring_conflicts(lambda: self._client.kill(container, STOP_SIGNAL))
-            _ignoring_conflicts(lambda: self._term_to_all(container))
+            self._term_to_all(container)
             if self._wait(container, grace):
                 return
             _ignoring_conflicts(lambda: self._client.kill(container, "SIGKILL"))
@@ -311,8 +311,12 @@ class DockerEngine:
         return state is not None and state.running
 
     def _term_to_all(self, container: str) -> None:
-        command = self._client.exec_create(container, _TERM_TO_ALL, user="0", stdout=False, stderr=False)
-        self._client.exec_start(command["Id"], detach=True)
+        """Best effort: a container that is just ending, or has no shell, refuses with all sorts of statuses."""
+        from docker.errors import APIError
+
+        with suppress(APIError):
+            command = self._client.exec_create(container, _TERM_TO_ALL, user="0", stdout=False, stderr=False)
+            self._client.exec_start(command["Id"], detach=True)
 
     def _wait(self, container: str, seconds: float) -> bool:
         """Return whether the container ended within *seconds*."""

@@ -80,7 +80,7 @@ def _compile(pattern: str) -> Pattern:
 
 def _predicate(word: str) -> Callable[[str], object]:
     texts, _ = fnmatch.translate(word, flags=_FLAGS)
-    return re.compile(texts[0]).match
+    return re.compile(texts[0]).fullmatch
 
 
 @dataclass(slots=True)

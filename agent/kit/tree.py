@@ -187,6 +187,8 @@ class Tree:
             if error.errno in _NOT_THAT:
                 return None
             raise
+        except ValueError:
+            return None
         # O_NOFOLLOW guards the last component only: ask where the descriptor really is.
         there = os.readlink(f"{_PROC}/{handle}") if self._proc else os.path.realpath(path)  # noqa: PTH115 - text
         if there == path:

@@ -11,6 +11,7 @@ from agent.kit.service import StopToken
 from agent.model.build import Build
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.status import Status
+from agent.pipeline.prefetch import Prefetch
 from agent.pipeline.recorder import Recorder
 from agent.pipeline.toolbox import Toolbox
 
@@ -71,6 +72,7 @@ class Job:
     stop_asked: StopToken = field(default_factory=StopToken)
     stop_reason: str = ""
     container: str | None = None
+    prefetch: Prefetch | None = None
     _plan: Plan | None = None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from agent.buildspec.make import make_plan
@@ -21,6 +22,8 @@ from agent.model.status import Status
 from agent.pipeline import caching, commands, lines, preflight, uploads
 from agent.pipeline.job import Job
 from agent.pipeline.places import MOUNTED, read_buildspec, source_dirs
+from agent.pipeline.prefetch import Prefetch
+from agent.source.sources import Revision
 
 
 def provision(job: Job) -> None:
@@ -32,7 +35,11 @@ def provision(job: Job) -> None:
         for directory in (paths.workspace, paths.scratch, paths.secrets):
             directory.mkdir(parents=True, exist_ok=True, mode=0o755 if directory is paths.workspace else 0o700)
         driver.prepare_control(paths.control)
-        job.container = tools.engine.create(container_spec(job, have_image(job)))
+        image = have_image(job)
+        if job.prefetch is None:
+            job.prefetch = Prefetch(lambda say: _fetch_primary(job, say))
+            job.prefetch.start()
+        job.container = tools.engine.create(container_spec(job, image))
     tools.engine.start(job.container)
 
 
@@ -81,13 +88,13 @@ def check_out(job: Job) -> None:
     for line in lines.OPENING:
         job.say(line)
     places = source_dirs(build, job.paths.workspace)
-    revision = _fetch(job, project.source, build.source_version, places[None].host)
+    revision = _primary(job)
     versions = {item.source_identifier: item.source_version for item in project.secondary_source_versions}
     for source in project.secondary_sources:
         identifier = source.source_identifier or ""
         _fetch(job, source, versions.get(identifier), places[identifier].host)
     job.build = job.recorder.save(
-        build.evolve(resolved_source_version=revision[0], source_ref=build.source_ref or revision[1])
+        build.evolve(resolved_source_version=revision.sha, source_ref=build.source_ref or revision.ref)
     )
     text, name, location = read_buildspec(job)
     plan = make_plan(text, name=name, location=location)
@@ -96,12 +103,21 @@ def check_out(job: Job) -> None:
         job.say(line)
 
 
-def _fetch(job: Job, source: Source, version: str | None, directory: Path) -> tuple[str | None, str | None]:
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    job.transcript.add_secrets(job.tools.credentials_masked(source))
-    ref = job.build.source_ref if source is job.build.project.source else None
-    revision = job.tools.sources.fetch(source, version, directory, job.say, ref=ref)
-    return revision.sha, revision.ref
+def _fetch(job: Job, source: Source, version: str | None, directory: Path) -> Revision:
+    directory.mkdir(parents=True, exist_ok=True)
+    return job.tools.sources.fetch(source, version, directory, job.say)
+
+
+def _fetch_primary(job: Job, say: Callable[[str], None]) -> Revision:
+    build = job.build
+    directory = source_dirs(build, job.paths.workspace)[None].host
+    directory.mkdir(parents=True, exist_ok=True)
+    return job.tools.sources.fetch(build.project.source, build.source_version, directory, say, ref=build.source_ref)
+
+
+def _primary(job: Job) -> Revision:
+    head_start, job.prefetch = job.prefetch, None
+    return (head_start and head_start.result(job.say)) or _fetch_primary(job, job.say)
 
 
 def resolve_environment(job: Job) -> None:
@@ -160,6 +176,8 @@ def upload_artifacts(job: Job) -> None:
 
 def finish(job: Job) -> None:
     """FINALIZING: nothing is left but the plan and the log, and the log is where it belongs."""
+    if job.prefetch is not None:
+        job.prefetch.result(lambda _: None)  # it must not write into what is removed now
     container = job.container or job.tools.engine.find(job.build.id)
     if container:
         job.tools.engine.remove(container)

@@ -10,7 +10,7 @@ from agent.container.engine import Engine
 from agent.container.spec import RegistryLogin
 from agent.environment.resolve import SecretSource
 from agent.kit.clock import Clock
-from agent.model.project import Environment, Source
+from agent.model.project import Environment
 from agent.objects.store import ObjectStore
 from agent.source.sources import Sources
 
@@ -38,5 +38,4 @@ class Toolbox:
     log_patience: float = 60.0
     artifacts_to: Path | None = None
     uploads: bool = True
-    credentials_masked: Callable[[Source], tuple[str, ...]] = lambda _: ()
     extra_variables: Mapping[str, str] = field(default_factory=dict)

@@ -211,9 +211,7 @@ class TestDocker:
         nano = images.docker("inspect", "--format", "{{.HostConfig.NanoCpus}}", container)
         assert int(nano) == engine.facts().cpus * 1_000_000_000
 
-    def test_nothing_of_the_image_runs_but_the_command(
-        self, engine: Engine, spec: ContainerSpec
-    ) -> None:
+    def test_nothing_of_the_image_runs_but_the_command(self, engine: Engine, spec: ContainerSpec) -> None:
         changes = (
             "--change",
             'ENTRYPOINT ["/bin/false"]',

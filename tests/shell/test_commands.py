@@ -102,7 +102,7 @@ def test_case_52_a_literal_path_replaces_the_path(build: HostBuild) -> None:
 
 
 def test_values_of_any_kind_last_intact(build: HostBuild) -> None:
-    value = "it's \"quoted\" $HOME `x` \\ and\nanother line\tä"
+    value = 'it\'s "quoted" $HOME `x` \\ and\nanother line\tä'
     build.variables = {"GIVEN": value}
     commands = ('MADE="$GIVEN"', 'printf "%s|%s" "$GIVEN" "$MADE" > seen')
     build.run(phase("BUILD", *commands))
@@ -175,4 +175,6 @@ def test_the_environment_file_is_gone_when_the_first_command_runs(build: HostBui
     build.run(phase("BUILD", f"ls {build.secrets} > seen; cat /proc/1/environ > one"))
     assert (build.source / "seen").read_text() == ""
     assert b"s3cret" not in (build.source / "one").read_bytes()
-    assert not any((build.control / name).read_bytes().count(b"s3cret") for name in ("plan.sh", "journal", "driver.log"))
+    assert not any(
+        (build.control / name).read_bytes().count(b"s3cret") for name in ("plan.sh", "journal", "driver.log")
+    )

@@ -76,7 +76,11 @@ class ContainerBuild:
         return state
 
     def run(
-        self, *phases: PhasePlan, memory: int | None = None, variables: Mapping[str, str] | None = None, **settings: object
+        self,
+        *phases: PhasePlan,
+        memory: int | None = None,
+        variables: Mapping[str, str] | None = None,
+        **settings: object,
     ) -> Ran:
         self.start(memory)
         plan = self.begin(*phases, variables=variables or {}, **settings)
@@ -217,9 +221,7 @@ def test_killing_everything_does_not_end_the_container(any_image: ContainerBuild
 
 def test_terminating_ends_a_running_build_in_order(any_image: ContainerBuild) -> None:
     any_image.start()
-    plan = any_image.begin(
-        phase("BUILD", ": > begun; sleep 600", "echo never", finally_=("echo never",)), variables={}
-    )
+    plan = any_image.begin(phase("BUILD", ": > begun; sleep 600", "echo never", finally_=("echo never",)), variables={})
     until((any_image.source / "begun").exists)
     any_image.engine.terminate(any_image.container, grace=20)
     ran = Ran(any_image.control, plan)

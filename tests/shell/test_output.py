@@ -18,7 +18,9 @@ def build(request: pytest.FixtureRequest, tmp_path: Path) -> HostBuild:
 
 
 def test_writing_to_dev_stdout_truncates_nothing(build: HostBuild) -> None:
-    ran = build.run(phase("BUILD", "echo one", "echo two > /dev/stdout", "echo three | tee /dev/stderr", "echo four >&2"))
+    ran = build.run(
+        phase("BUILD", "echo one", "echo two > /dev/stdout", "echo three | tee /dev/stderr", "echo four >&2")
+    )
     assert ran.text.split() == ["one", "two", "three", "three", "four"]
 
 

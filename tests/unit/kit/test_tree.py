@@ -29,6 +29,7 @@ def _tar(fill: Callable[[tarfile.TarFile], None], **options: object) -> Iterator
 
 def _add(archive: tarfile.TarFile, name: str, data: bytes = b"x", **facts: object) -> None:
     info = tarfile.TarInfo(name)
+    data = b"" if "type" in facts else data
     info.size = len(data)
     for key, value in facts.items():
         setattr(info, key, value)
@@ -139,7 +140,12 @@ def test_what_lies_outside_is_fetched_once(tree: Tree, tmp_path: Path) -> None:
         asked.append(path)
         if path != "/tmp/out":
             return None
-        return _tar(lambda tar: (_add(tar, "out/x.zip", uid=7), _add(tar, "out/l", type=tarfile.SYMTYPE, linkname="/tmp/out/x.zip")))
+        return _tar(
+            lambda tar: (
+                _add(tar, "out/x.zip", uid=7),
+                _add(tar, "out/l", type=tarfile.SYMTYPE, linkname="/tmp/out/x.zip"),
+            )
+        )
 
     scratch = tmp_path / "scratch"
     scratch.mkdir()
@@ -157,7 +163,7 @@ def test_what_lies_outside_is_fetched_once(tree: Tree, tmp_path: Path) -> None:
 
 def test_a_link_in_the_tree_may_lead_to_what_is_fetched(tree: Tree, tmp_path: Path) -> None:
     (tree.root / "dist").symlink_to("/tmp/dist")
-    beyond = Beyond(tree, lambda _: _tar(lambda tar: _add(tar, "dist/x")), tmp_path)
+    beyond = Beyond(tree, lambda _: _tar(lambda tar: _add(tar, "x")), tmp_path)
     found = beyond.place("dist/x")
     assert found is not None
     assert found.tree is not tree
