@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from agent.notify.eventbridge import EventBridge
 from agent.pipeline.steps import reclaim_tree
 from agent.settings.live import LiveConfiguration
 from agent.settings.reload import SettingsWatch
+from agent.source import git
 from agent.store.builds import Builds
 from agent.store.cursors import Cursors
 from agent.store.outbox import Outbox
@@ -94,6 +96,7 @@ class Daemon:
         for problem in self._live.problems:
             _log.warning("configuration", problem=str(problem))
         self._supervisor.start(stop)
+        threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._notifier.ready(f"{len(self._live.projects)} projects")
         stop.wait()
         self._notifier.stopping("letting go of running builds")
@@ -101,6 +104,13 @@ class Daemon:
         if late:
             _log.warning("services did not end in time", services=late)
         _log.info("ended")
+
+    def _warm_up(self) -> None:
+        """Load the libraries that the first build would wait for (half a second), and get to know the engine."""
+        git.preload()
+        version = self._engine_version()
+        if not version:
+            _log.warning("the Docker engine does not answer; builds wait for it", hint="sudo systemctl start docker")
 
     def reload(self) -> None:
         """Read settings and project files again, changed or not."""

@@ -22,7 +22,16 @@ from agent.objects.store import StoredObject, Upload
 _OURS: Final = ".buildspecd"
 _STALE: Final = 3600.0
 _SAYS_NO: Final = frozenset(
-    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTEMPTY}
+    {
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ENAMETOOLONG,
+        errno.EEXIST,
+        errno.ENOTEMPTY,
+    }
 )
 
 

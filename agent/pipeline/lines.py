@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from agent import __version__
 from agent.buildspec.plan import Plan
@@ -30,11 +30,15 @@ def phase_end(phase: PhaseType, status: Status, context: PhaseContext) -> Iterat
     yield f"Phase context status code: {context.status_code} Message: {context.message}"
 
 
-def plan_read(plan: Plan, source_dir: str) -> Iterator[str]:
-    """Return the lines between the checkout and the variables."""
+def sources_there(directories: Mapping[str | None, str]) -> Iterator[str]:
+    """Return the lines between the checkout and the buildspec; the primary source's identifier is None."""
     yield "Phase is DOWNLOAD_SOURCE"
-    yield f"CODEBUILD_SRC_DIR={source_dir}"
-    yield f"YAML location is {plan.location}"
+    for identifier, directory in directories.items():
+        yield f"CODEBUILD_SRC_DIR{f'_{identifier}' if identifier else ''}={directory}"
+
+
+def plan_read(plan: Plan) -> Iterator[str]:
+    """Return the lines between the buildspec and the variables."""
     if plan.warnings:
         yield plan.warnings
     for notice in plan.notices:

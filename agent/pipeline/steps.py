@@ -96,10 +96,13 @@ def check_out(job: Job) -> None:
     job.build = job.recorder.save(
         build.evolve(resolved_source_version=revision.sha, source_ref=build.source_ref or revision.ref)
     )
+    for line in lines.sources_there({name: place.container for name, place in places.items()}):
+        job.say(line)
     text, name, location = read_buildspec(job)
+    job.say(f"YAML location is {location}")
     plan = make_plan(text, name=name, location=location)
     write_atomic(job.paths.plan, plan.model_dump_json().encode())
-    for line in lines.plan_read(plan, places[None].container):
+    for line in lines.plan_read(plan):
         job.say(line)
 
 

@@ -215,9 +215,7 @@ def test_a_missing_bucket_is_refused_by_name(aws: Aws, file: Path, tmp_path: Pat
         store.put("k", large, Upload())
 
 
-def test_a_bucket_that_denies_is_refused_with_the_permission_that_is_missing(
-    aws: Aws, bucket: str, file: Path
-) -> None:
+def test_a_bucket_that_denies_is_refused_with_the_permission_that_is_missing(aws: Aws, bucket: str, file: Path) -> None:
     policy = (
         '{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Principal":"*","Action":"s3:PutObject",'
         f'"Resource":"arn:aws:s3:::{bucket}/*"}}]}}'

@@ -95,9 +95,7 @@ def test_without_packaging_every_file_is_an_object(tmp_path: Path) -> None:
     store = DirectoryStore(tmp_path / "store")
     selection = _select(_fill(tmp_path / "src"))
     settings = Artifacts(type="S3")
-    record = deliver(
-        selection, settings, store, key="P/out", build_arn="arn:b", encryption_key=None, scratch=tmp_path
-    )
+    record = deliver(selection, settings, store, key="P/out", build_arn="arn:b", encryption_key=None, scratch=tmp_path)
     assert {stored.key for stored in store.list("")} == {"P/out/-rf ü", "P/out/bin/run", "P/out/empty", "P/out/link"}
     assert record.location == f"file://{tmp_path}/store/P/out"
     assert (record.md5sum, record.sha256sum) == (None, None)
@@ -113,7 +111,7 @@ def test_unpacking_copies_files_modes_and_links_and_can_be_repeated(tmp_path: Pa
     for _ in range(2):
         assert unpack_to(selection, tmp_path / "out") == 4
     assert (tmp_path / "out/bin/run").stat().st_mode & 0o777 == 0o755
-    assert os.readlink(tmp_path / "out/link") == "bin/run"
+    assert (tmp_path / "out/link").readlink() == Path("bin/run")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["-rf ü", "bin", "empty", "link"]
 
 

@@ -36,6 +36,10 @@ def _add(archive: tarfile.TarFile, name: str, data: bytes = b"x", **facts: objec
     archive.addfile(info, io.BytesIO(data))
 
 
+def _link(archive: tarfile.TarFile, name: str, target: str, kind: bytes = tarfile.SYMTYPE) -> None:
+    _add(archive, name, type=kind, linkname=target)
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Tree:
     root = tmp_path / "src"
@@ -143,7 +147,7 @@ def test_what_lies_outside_is_fetched_once(tree: Tree, tmp_path: Path) -> None:
         return _tar(
             lambda tar: (
                 _add(tar, "out/x.zip", uid=7),
-                _add(tar, "out/l", type=tarfile.SYMTYPE, linkname="/tmp/out/x.zip"),
+                _link(tar, "out/l", "/tmp/out/x.zip"),
             )
         )
 
@@ -176,16 +180,18 @@ def test_a_link_in_the_tree_may_lead_to_what_is_fetched(tree: Tree, tmp_path: Pa
         lambda tar: _add(tar, "/etc/x"),
         lambda tar: _add(tar, "a/../../x"),
         lambda tar: (_add(tar, "x"), _add(tar, "x")),
-        lambda tar: (_add(tar, "l", type=tarfile.SYMTYPE, linkname="/tmp"), _add(tar, "l/x")),
+        lambda tar: (_link(tar, "l", "/tmp"), _add(tar, "l/x")),
         lambda tar: (_add(tar, "f"), _add(tar, "f/x")),
-        lambda tar: _add(tar, "h", type=tarfile.LNKTYPE, linkname="/etc/passwd"),
-        lambda tar: _add(tar, "h", type=tarfile.LNKTYPE, linkname="../passwd"),
-        lambda tar: (_add(tar, "l", type=tarfile.SYMTYPE, linkname="/etc"), _add(tar, "h", type=tarfile.LNKTYPE, linkname="l/passwd")),
+        lambda tar: _link(tar, "h", "/etc/passwd", tarfile.LNKTYPE),
+        lambda tar: _link(tar, "h", "../passwd", tarfile.LNKTYPE),
+        lambda tar: (_link(tar, "l", "/etc"), _link(tar, "h", "l/passwd", tarfile.LNKTYPE)),
         lambda tar: [_add(tar, f"f{number}") for number in range(20)],
         lambda tar: _add(tar, "big", b"x" * 200_000),
     ],
 )  # fmt: skip
-def test_a_hostile_tar_is_refused_and_writes_nothing_elsewhere(tmp_path: Path, fill: Callable[[tarfile.TarFile], None]) -> None:
+def test_a_hostile_tar_is_refused_and_writes_nothing_elsewhere(
+    tmp_path: Path, fill: Callable[[tarfile.TarFile], None]
+) -> None:
     into = tmp_path / "into"
     into.mkdir()
     with pytest.raises(ValueError, match=r".+"):
@@ -194,10 +200,12 @@ def test_a_hostile_tar_is_refused_and_writes_nothing_elsewhere(tmp_path: Path, f
 
 
 def test_devices_are_left_out_and_modes_are_bare(tmp_path: Path) -> None:
-    unpack(
-        _tar(lambda tar: (_add(tar, "fifo", b"", type=tarfile.FIFOTYPE), _add(tar, "dev", b"", type=tarfile.BLKTYPE), _add(tar, "s", mode=0o4755))),
-        tmp_path,
-    )  # fmt: skip
+    def fill(tar: tarfile.TarFile) -> None:
+        _add(tar, "fifo", type=tarfile.FIFOTYPE)
+        _add(tar, "dev", type=tarfile.BLKTYPE)
+        _add(tar, "s", mode=0o4755)
+
+    unpack(_tar(fill), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["s"]
     assert (tmp_path / "s").stat().st_mode & 0o7777 == 0o755
 
@@ -242,10 +250,13 @@ def test_each_dialect_of_tar_is_read(tmp_path: Path, kind: int) -> None:
     )
 )
 def test_what_we_write_python_and_we_read_back(entries: list[tuple[str, bytes, int, int, int]]) -> None:
-    data = b"".join(
-        header(Member(name, "file", mode, uid, 0, len(content), mtime * 10**9)) + content + padding(len(content))
-        for name, content, mode, uid, mtime in entries
-    ) + END
+    data = (
+        b"".join(
+            header(Member(name, "file", mode, uid, 0, len(content), mtime * 10**9)) + content + padding(len(content))
+            for name, content, mode, uid, mtime in entries
+        )
+        + END
+    )
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         theirs = [(m.name, archive.extractfile(m).read(), m.mode, m.uid, m.mtime) for m in archive]  # type: ignore[union-attr]
     reader = TarReader(io.BytesIO(data))

@@ -1,0 +1,1 @@
+"""Whole builds: real Docker, real git, a real daemon process, and a server that speaks AWS."""
