@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from agent.container.driver import STOP_SIGNAL
@@ -18,6 +19,7 @@ from agent.container.spec import (
     ContainerSpec,
     ContainerState,
     EngineFacts,
+    Mount,
     RegistryLogin,
 )
 from agent.errors import ContainerDied, ContainerLost, EngineUnavailable, ImageUnavailable, UserError
@@ -30,6 +32,7 @@ _NEVER = "0001-01-01T00:00:00Z"
 _BUILTIN_NETWORKS = frozenset({"host", "bridge", "none", "default"})
 _NO_SUCH_COMMAND = frozenset({126, 127})
 _KILL_SECONDS = 60.0
+_SHELL_SECONDS = 3600
 _HINT = "is the Docker engine running, and may this user use its socket? try: docker info"
 _TERM_TO_ALL = ["/bin/sh", "-c", "kill -TERM -1"]
 
@@ -211,25 +214,22 @@ class DockerEngine:
 
     def shell(self, image: str, script: str, mounts: dict[str, str]) -> int:
         """See `Engine.shell`."""
-        labels = {BUILD_LABEL: f"shell:{uuid.uuid4()}", AGENT_LABEL: self._agent_id}
-        with _translated(f"running a shell in {image}"):
-            container = self._client.create_container(
-                image,
-                entrypoint=["/bin/sh"],
-                command=["-c", script],
-                user="0",
-                labels=labels,
-                use_config_proxy=False,
-                healthcheck={"test": ["NONE"]},
-                host_config=self._client.create_host_config(
-                    network_mode="none", mounts=[_bind(source, target) for source, target in mounts.items()]
-                ),
-            )["Id"]
-            try:
-                self._client.start(container)
-                return int(self._client.wait(container, timeout=3600)["StatusCode"])
-            finally:
-                self.remove(container)
+        spec = ContainerSpec(
+            build_id=f"shell:{uuid.uuid4()}",
+            agent_id=self._agent_id,
+            image=image,
+            command=("/bin/sh", "-c", script),
+            working_dir="/",
+            mounts=tuple(Mount(Path(source), target) for source, target in mounts.items()),
+            network="none",
+        )
+        container = self.create(spec)
+        try:
+            self.start(container)
+            with _translated(f"running a shell in {image}"):
+                return int(self._client.wait(container, timeout=_SHELL_SECONDS)["StatusCode"])
+        finally:
+            self.remove(container)
 
     @property
     def _client(self) -> APIClient:

@@ -534,7 +534,8 @@ bd_read_plan() {
     if [ -f "$bd_secrets/environment" ]; then
         # shellcheck source=/dev/null
         . "$bd_secrets/environment"
-        bd_tool rm -f "$bd_secrets/environment" || : >"$bd_secrets/environment"
+        # printf, because a redirection that fails on a special builtin such as : would end this shell.
+        bd_tool rm -f "$bd_secrets/environment" || printf '' >"$bd_secrets/environment"
     fi
     if [ -n "$GOPATH" ] && [ -n "$plan_gopath" ]; then export GOPATH="$GOPATH:$plan_gopath"; fi
     bd_note begun

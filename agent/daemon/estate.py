@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +31,9 @@ class Estate:
             for directory in (state, state / "builds", state / "mirrors"):
                 directory.mkdir(mode=0o750, parents=True, exist_ok=True)
             agent_id = _kept_id(state / "agent-id")
-            (runtime / agent_id).mkdir(mode=0o700, parents=True, exist_ok=True)
+            runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _refuse_strangers(runtime)
+            (runtime / agent_id).mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
             raise BuildspecdError(
                 f"{error.filename}: {error.strerror}", hint="check owner and permissions of state_dir and runtime_dir"
@@ -57,6 +60,15 @@ class Estate:
     def of_build(self, build_uuid: str) -> Paths:
         """Return where a build lives."""
         return Paths(self.builds / build_uuid, self.secrets / build_uuid)
+
+
+def _refuse_strangers(runtime: Path) -> None:
+    """Where anybody may make directories (/dev/shm), one of another user's could be waiting for our secrets."""
+    anybody = runtime.parent.stat().st_mode & stat.S_IWOTH
+    if anybody and runtime.lstat().st_uid != os.geteuid():
+        raise BuildspecdError(
+            f"runtime_dir {runtime} belongs to another user", hint="remove it, or set runtime_dir to another directory"
+        )
 
 
 @contextmanager

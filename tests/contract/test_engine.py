@@ -13,10 +13,11 @@ import pytest
 
 from agent.container.docker import DockerEngine
 from agent.container.engine import Engine
-from agent.container.spec import ContainerSpec, ContainerState, Mount
+from agent.container.spec import ContainerSpec, ContainerState, Mount, RegistryLogin
 from agent.errors import ContainerDied, EngineUnavailable, ImageUnavailable, RegistryUnavailable, UserError
 from tests import images
 from tests.fakes.engine import FakeEngine
+from tests.fakes.registry import FakeRegistry, serving
 from tests.shell.harness import until
 
 
@@ -26,6 +27,14 @@ def engine(request: pytest.FixtureRequest) -> Engine:
         return FakeEngine(images=(images.BUSYBOX,))
     images.busybox_image()
     return DockerEngine(agent_id="contract-shell")
+
+
+@pytest.fixture
+def registry() -> Iterator[FakeRegistry]:
+    with serving() as running:
+        yield running
+        if images.docker("images", "--quiet", running.reference):
+            images.docker("rmi", running.reference)
 
 
 @pytest.fixture
@@ -253,3 +262,29 @@ class TestDocker:
     def test_a_registry_that_does_not_answer_is_unavailable(self, engine: Engine) -> None:
         with pytest.raises(RegistryUnavailable):
             engine.pull("127.0.0.1:9/no/such:1", None, lambda line: None)
+
+    def test_an_image_is_pulled_and_may_be_pulled_again(self, engine: Engine, registry: FakeRegistry) -> None:
+        for _ in range(2):
+            engine.pull(registry.reference, None, lambda line: None)
+            assert engine.has_image(registry.reference)
+
+    def test_an_image_that_the_registry_lacks_is_unavailable(self, engine: Engine, registry: FakeRegistry) -> None:
+        with pytest.raises(ImageUnavailable):
+            engine.pull(registry.reference.replace("app:1", "app:2"), None, lambda line: None)
+
+    def test_a_private_registry_wants_the_right_login(self, engine: Engine, registry: FakeRegistry) -> None:
+        registry.login = "AWS:s3cret"
+        for login in (None, RegistryLogin("AWS", "wrong")):
+            with pytest.raises(ImageUnavailable) as raised:
+                engine.pull(registry.reference, login, lambda line: None)
+            assert "wrong" not in raised.value.message
+        engine.pull(registry.reference, RegistryLogin("AWS", "s3cret"), lambda line: None)
+        assert engine.has_image(registry.reference)
+
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_a_registry_that_limits_or_fails_may_be_asked_again(
+        self, engine: Engine, registry: FakeRegistry, status: int
+    ) -> None:
+        registry.status = status
+        with pytest.raises(RegistryUnavailable):
+            engine.pull(registry.reference, None, lambda line: None)

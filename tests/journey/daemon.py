@@ -235,6 +235,10 @@ class Daemon:
         """Return the directory of a build below the state directory."""
         return self.state / "builds" / build["id"].partition(":")[2]
 
+    def workspace(self, build: Json) -> Path:
+        """Return where the primary source of a running build lies, of a project with one source on no host."""
+        return self.root(build) / "workspace"
+
     def assert_nothing_left(self, build: Json) -> None:
         """Promise 3: no container, workspace, control directory or secret outlives a build."""
         assert self.containers(build) == []

@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes.repository import Repository
 from tests.journey.cloud import ACCOUNT, REGION, Cloud
-from tests.journey.daemon import Daemon, buildspec, phase
+from tests.journey.daemon import Daemon, Json, buildspec, phase
 from tests.journey.waiting import until
 
 pytestmark = pytest.mark.docker
@@ -43,7 +43,7 @@ def test_a_push_becomes_a_build_and_everything_it_leaves_is_where_it_belongs(
     key = aws.key(alias)
     name = f"push-{uuid.uuid4().hex[:10]}"
     queue = aws.events_queue(name)
-    first = repository.commit("first", file="one", buildspec_yml="", **{"buildspec.yml": CACHING})
+    first = repository.commit("first", file="one", **{"buildspec.yml": CACHING})
     project = daemon.project(
         busybox,
         name=name,
@@ -82,7 +82,7 @@ def test_a_push_becomes_a_build_and_everything_it_leaves_is_where_it_belongs(
     assert [one["buildNumber"] for one in daemon.builds(project)] == [1, 2, 3]
 
 
-def _assert_log_is_everywhere(aws: Cloud, daemon: Daemon, build: dict, bucket: str) -> None:
+def _assert_log_is_everywhere(aws: Cloud, daemon: Daemon, build: Json, bucket: str) -> None:
     spool = daemon.log(build)
     stream = build["id"].partition(":")[2]
     group = f"/aws/codebuild/{build['projectName']}"
@@ -97,7 +97,7 @@ def _assert_log_is_everywhere(aws: Cloud, daemon: Daemon, build: dict, bucket: s
     assert build["buildspecd"]["logs"]["problems"] == {}
 
 
-def _assert_artifact_is_sealed(aws: Cloud, build: dict, bucket: str, key: str) -> None:
+def _assert_artifact_is_sealed(aws: Cloud, build: Json, bucket: str, key: str) -> None:
     assert build["artifacts"]["location"] == f"arn:aws:s3:::{bucket}/sites/site.zip"
     body, facts = aws.object(bucket, "sites/site.zip")
     with zipfile.ZipFile(io.BytesIO(body)) as archive:
@@ -118,8 +118,8 @@ def _assert_artifact_is_sealed(aws: Cloud, build: dict, bucket: str, key: str) -
         assert facts["SSEKMSKeyId"] == key, f"{name} is not encrypted with the project's key"
 
 
-def _assert_events_and_metrics(aws: Cloud, queue: str, project: str, build: dict) -> None:
-    seen: list[dict] = []
+def _assert_events_and_metrics(aws: Cloud, queue: str, project: str, build: Json) -> None:
+    seen: list[Json] = []
 
     def told() -> bool:
         seen.extend(aws.received(queue))
@@ -140,18 +140,17 @@ def _assert_events_and_metrics(aws: Cloud, queue: str, project: str, build: dict
 
 
 def test_a_build_is_of_exactly_the_commit_that_was_pushed_even_when_the_branch_moves_on(
-    daemon: Daemon, repository: Repository, busybox: str, tmp_path
+    daemon: Daemon, repository: Repository, busybox: str
 ) -> None:
-    gate = tmp_path / "never"
     spec = buildspec("echo built $(cat file) at $CODEBUILD_RESOLVED_SOURCE_VERSION")
     old = repository.commit("old", file="old", **{"buildspec.yml": spec})
     new = repository.commit("new", file="new")
-    assert not gate.exists()
     project = daemon.project(busybox, source={"type": "GIT", "location": repository.url})
-    builds = [daemon.ask(project, sourceVersion=version) for version in (old, "main", new[:12], "refs/heads/main")]
+    builds = [daemon.ask(project, sourceVersion=version) for version in (old, "main", new, "refs/heads/main^{" + old + "}")]
     said = [daemon.text(daemon.ended(build)) for build in builds]
     assert f"built old at {old}" in said[0]
-    assert all(f"built new at {new}" in text for text in said[1:])
+    assert all(f"built new at {new}" in text for text in said[1:3])
+    assert f"built old at {old}" in said[3]
 
 
 def test_a_red_build_still_uploads_what_post_build_left_and_saves_no_cache(

@@ -157,13 +157,13 @@ def test_case_31_run_as_holds_for_its_phase(any_image: ContainerBuild) -> None:
     add = "grep -q ^u1: /etc/passwd || useradd -m u1"
     ran = any_image.run(
         phase("INSTALL", add),
-        phase("PRE_BUILD", who, who, run_as="u1"),
+        phase("PRE_BUILD", who, f"{who}; echo err >/dev/stderr; echo out >/dev/stdout", run_as="u1"),
         phase("BUILD", who, "echo $KEPT", finally_=("id -un",)),
         phase("POST_BUILD", "id -un", "export HOME=/elsewhere", "echo $HOME", run_as="u1"),
     )
     assert ran.statuses == [0] * 9
     one, root = "u1:u1:/home/u1", "root:root:/root"
-    assert ran.text.split("\n") == [one, one, root, "...", "root", "u1", "/elsewhere"]
+    assert ran.text.split("\n") == [one, one, "err", "out", root, "...", "root", "u1", "/elsewhere"]
     assert (any_image.source / "made-by-root").stat().st_uid != 0
 
 
