@@ -53,7 +53,7 @@ class Workshop:
     def __post_init__(self) -> None:
         self.clock = SystemClock()
         self.aws = aws_of(self.settings)
-        self.engine = DockerEngine()
+        self.engine = DockerEngine(agent_id=self.estate.agent_id)
         self.database = Database(self.estate.database)
         self.recorder = Recorder(self.database, self.clock)
         self.sources = Sources(self.estate.mirrors, skip=(self.estate.state,))

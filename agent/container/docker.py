@@ -325,8 +325,7 @@ class DockerEngine:
         from requests.exceptions import ReadTimeout
 
         try:
-            # The stub says int; the HTTP library below takes fractions of a second as well.
-            self._client.wait(container, timeout=max(seconds, 0.001))  # type: ignore[arg-type]
+            self._client.wait(container, timeout=max(seconds, 0.001))  # type: ignore[arg-type]  # fractions are fine
         except NotFound:
             return True
         except (ReadTimeout, Disconnected):
@@ -365,11 +364,10 @@ def _no_log() -> Any:
 def _found(ask: Callable[[str], Any], name: str) -> Mapping[str, Any] | None:
     from docker.errors import NotFound
 
-    try:
+    with suppress(NotFound):
         answer: Mapping[str, Any] = ask(name)
-    except NotFound:
-        return None
-    return answer
+        return answer
+    return None
 
 
 def _ignoring_conflicts(act: Callable[[], object]) -> None:

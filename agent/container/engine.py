@@ -58,7 +58,7 @@ class Engine(Protocol):
         ...
 
     def terminate(self, container: str, grace: float) -> None:
-        """End every process in it: TERM to the driver and to all others, KILL after *grace* seconds.
+        """End every process in it: the stop signal to the driver, TERM to all others, KILL after *grace* seconds.
 
         Returns when the container has ended. Safe when it has ended already or never existed.
         """

@@ -19,6 +19,8 @@ from agent.store.requests import Requests
 _log = get_logger("janitor")
 EVERY_SECONDS = 300.0
 REMEMBER_REQUESTS_SECONDS = 90 * 86400.0
+HELPER = "shell:"
+"""Start of the build id of a throw-away container of ours; it removes itself, unless we died meanwhile."""
 LEFTOVERS = ("workspace", "control", "out")
 
 
@@ -49,6 +51,8 @@ class Janitor:
             owned = self.engine.owned(self.agent_id)
             running = {build.id for build in Builds(self.database).open()}
             for container in orphans(owned, running):
+                if owned[container].startswith(HELPER) and self._runs(container):
+                    continue
                 _log.info("removing a container that no build owns", container=container[:12])
                 self.engine.remove(container)
         except EngineUnavailable as error:
@@ -56,6 +60,10 @@ class Janitor:
             return
         self._sweep_directories(roots, secrets, {build.partition(":")[2] for build in running})
         Requests(self.database).prune(self.clock.now() - REMEMBER_REQUESTS_SECONDS)
+
+    def _runs(self, container: str) -> bool:
+        state = self.engine.inspect(container)
+        return state is not None and state.running
 
     def _sweep_directories(self, roots: list[Path], secrets: list[Path], running: set[str]) -> None:
         for root in roots:

@@ -24,7 +24,7 @@ def restore(job: Job) -> None:
     wanted = job.build.project.cache
     if wanted.type == "LOCAL":
         job.say("warning: LOCAL cache modes are not kept by this version; the build starts without them")
-    if commands.cache_expansions(job.plan):
+    if commands.holds(job.plan):
         commands.prepare(job)
     outcome = restoring.restore(shelf_of(job), plan_of(job), source_tree(job), job.paths.scratch, job.say, _put(job))
     record = CacheRecord(restored=outcome.restored, files=outcome.files)

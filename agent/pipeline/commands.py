@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from agent.buildspec.make import DEFAULT_SHELL
 from agent.buildspec.plan import ArtifactPlan, Plan
 from agent.container import driver
 from agent.container.driver import DriverPlan, Expansion, Result
@@ -81,7 +82,7 @@ def write_plan(job: Job) -> None:
             gopath=job.build.source_root,
             before=cache_expansions(plan),
             after=after_expansions(job),
-            hold=bool(cache_expansions(plan)),
+            hold=holds(plan),
         ),
     )
 
@@ -94,6 +95,11 @@ def cache_expansions(plan: Plan) -> tuple[Expansion, ...]:
     key = [Expansion.of_shell("key", plan.cache.key)] if plan.cache.key else []
     fallback = [Expansion.of_shell(f"fallback {i}", text) for i, text in enumerate(plan.cache.fallback_keys)]
     return (*paths, *key, *(fallback if key else ()))
+
+
+def holds(plan: Plan) -> bool:
+    """Whether the driver waits before INSTALL: its expansions are needed, or the image may lack the shell."""
+    return bool(cache_expansions(plan)) or plan.shell != DEFAULT_SHELL
 
 
 def after_expansions(job: Job) -> tuple[Expansion, ...]:
@@ -151,14 +157,22 @@ def run(job: Job, start_over: Callable[[Job], None]) -> None:
 
 
 def prepare(job: Job) -> None:
-    """Let a driver that holds evaluate what precedes INSTALL, and wait until it has."""
+    """Let a driver that holds find its shell and evaluate what precedes INSTALL, and wait until it has."""
     watch = Watch(job, JournalReader(job.paths.control))
     watch.until(lambda: driver.go(job.paths.control))
-    watch.until(lambda: watch.prepared)
+    watch.until(lambda: watch.prepared or bool(watch.problem))
+    _refuse_missing_shell(job, watch)
+
+
+def _refuse_missing_shell(job: Job, watch: Watch) -> None:
+    if watch.problem == "no-shell":
+        raise BuildspecInvalid(
+            f"env.shell: {job.plan.shell} is not in the build image", hint="install it, or use /bin/sh"
+        )
 
 
 def _release(job: Job, watch: Watch) -> None:
-    if cache_expansions(job.plan):
+    if holds(job.plan):
         watch.until(lambda: driver.go(job.paths.control))
         watch.until(lambda: watch.prepared)
         watch.until(lambda: driver.resume(job.paths.control))
@@ -265,10 +279,7 @@ def _ended(job: Job, event: PhaseEnded) -> tuple[Status, PhaseContext]:
 def _judge(job: Job, watch: Watch) -> None:
     """Turn what the driver could not say by phases into an error, and point at memory where that was the reason."""
     result = driver.read_result(job.paths.control)
-    if watch.problem == "no-shell":
-        raise BuildspecInvalid(
-            f"env.shell: {job.plan.shell} is not in the build image", hint="install it, or use /bin/sh"
-        )
+    _refuse_missing_shell(job, watch)
     if result is None or result.outcome in ("stopped", "refused"):
         raise ContainerDied(f"the build ended before its commands did: {driver.read_diagnostics(job.paths.control)}")
     if not result.succeeding:

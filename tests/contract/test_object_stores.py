@@ -259,3 +259,14 @@ def test_every_way_to_write_a_location_is_understood(aws: Aws) -> None:
 def test_what_is_no_location_is_refused(aws: Aws, location: str) -> None:
     with pytest.raises(UserError):
         open_store(location, aws)
+
+
+def test_a_file_may_be_given_by_its_open_descriptor(store: ObjectStore, file: Path) -> None:
+    handle = os.open(file, os.O_RDONLY)
+    try:
+        store.put("k", Path(f"/dev/fd/{handle}"), Upload())
+    finally:
+        os.close(handle)
+    head = store.head("k")
+    assert head is not None
+    assert head.size == 5

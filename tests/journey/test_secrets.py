@@ -103,7 +103,7 @@ def test_secrets_reach_the_build_and_are_stars_everywhere_else(
         capture_output=True,
         check=True,
     ).stdout.decode()
-    assert f"digest {expected.strip()}" in text
+    assert f"digest {expected.split()[0]} -" in text
     for variable in ("PLAIN", "SECURE", "WHOLE", "MEMBER", "OLDER"):
         assert f"\n{variable} is ***.\n" in text
     assert "\ntorn ***\n" in text

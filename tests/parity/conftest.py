@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import io
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from moto.server import ThreadedMotoServer
 
+from tests import images
 from tests.parity.site import REGION, Site
 
 
@@ -25,14 +29,7 @@ def fresh_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..
 
 
 @pytest.fixture
-def no_aws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hide AWS credentials of the machine."""
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_ENDPOINT_URL"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def site(fresh_site: Callable[..., Site], no_aws: None) -> Site:
+def site(fresh_site: Callable[..., Site]) -> Site:
     """An agent without AWS."""
     return fresh_site()
 
@@ -54,3 +51,30 @@ def aws_site(fresh_site: Callable[..., Site], aws_endpoint: str, monkeypatch: py
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     return fresh_site(endpoint=aws_endpoint)
+
+
+def _derived(tag: str, changes: Iterable[str], tar: bytes) -> str:
+    if not images.docker("images", "--quiet", tag):
+        images.docker("import", *(f"--change={change}" for change in changes), "-", tag, data=tar)
+    return tag
+
+
+@pytest.fixture
+def image_of_another_user() -> str:
+    """Busybox, with a `USER` and an `ENTRYPOINT` that a build must not mind."""
+    container = images.docker("create", images.busybox_image())
+    try:
+        exported = subprocess.run(["docker", "export", container], check=True, capture_output=True, timeout=60).stdout
+    finally:
+        images.docker("rm", container)
+    return _derived("buildspecd-test/user:1", ['ENTRYPOINT ["/bin/false"]', "USER u1", "LABEL buildspecd-test=1"], exported)
+
+
+@pytest.fixture
+def image_without_shell() -> str:
+    """An image that holds one empty file."""
+    images.busybox_image()  # skips where there is no engine
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.addfile(tarfile.TarInfo("empty"))
+    return _derived("buildspecd-test/empty:1", ["LABEL buildspecd-test=1"], buffer.getvalue())

@@ -16,11 +16,20 @@ from typing import Any
 
 from agent.app.workshop import Workshop
 from agent.daemon.estate import Estate
+from agent.daemon.intake import Identity
 from agent.kit.clock import SystemClock
 from agent.kit.service import StopToken
 from agent.model.build import Build
 from agent.model.phase import Phase, PhaseType
-from agent.model.project import AgentOptions, Environment, EnvironmentVariable, Project, Source
+from agent.model.project import (
+    AgentOptions,
+    CloudWatchLogs,
+    Environment,
+    EnvironmentVariable,
+    LogsConfig,
+    Project,
+    Source,
+)
 from agent.model.request import BuildRequest
 from agent.model.status import Status
 from agent.pipeline.job import Job
@@ -29,7 +38,8 @@ from agent.settings.schema import AwsSettings, BuildsSettings, Settings
 from tests import images
 
 STAMP = re.compile(r"\[Container\] (\d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6}) ")
-REGION = "eu-west-1"
+REGION, ACCOUNT = "eu-west-1", "123456789012"
+QUIET = LogsConfig(cloud_watch_logs=CloudWatchLogs(status="DISABLED"))
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -148,6 +158,7 @@ class Site:
             builds=BuildsSettings(stop_grace=0.2),
         )
         self.workshop = Workshop(settings, Estate.at(settings.state_dir, settings.runtime_dir))
+        self.workshop.identity = Identity(REGION, ACCOUNT)  # whatever credentials this machine has
 
     def close(self) -> None:
         """Remove what must not stay in memory."""
@@ -197,7 +208,8 @@ class Site:
             project["source"] = Source(type="DIRECTORY", location=str(self.tree(tree)), buildspec=inline)
         declared = tuple(EnvironmentVariable.model_validate(one) for one in variables)
         environment = Environment(image=image or images.busybox_image(), environment_variables=declared)
-        wanted = Project(**{"name": "web", "environment": environment, "agent": AgentOptions(network="none"), **project})
+        given: dict[str, Any] = {"name": "web", "agent": AgentOptions(network="none"), "logs_config": QUIET}
+        wanted = Project(environment=environment, **{**given, **project})
         asked = BuildRequest(
             **{"project": wanted.name, "initiator": "tester", "overrides": overrides or {}, **(request or {})}
         )
