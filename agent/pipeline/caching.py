@@ -26,7 +26,10 @@ def restore(job: Job) -> None:
         job.say("warning: LOCAL cache modes are not kept by this version; the build starts without them")
     if commands.holds(job.plan):
         commands.prepare(job)
-    outcome = restoring.restore(shelf_of(job), plan_of(job), source_tree(job), job.paths.scratch, job.say, _put(job))
+    plan = plan_of(job)
+    if plan and not plan.key and job.plan.cache and job.plan.cache.key:
+        job.say("warning: cache.key cannot be evaluated; nothing is cached")
+    outcome = restoring.restore(shelf_of(job), plan, source_tree(job), job.paths.scratch, job.say, _put(job))
     record = CacheRecord(restored=outcome.restored, files=outcome.files)
     job.build = job.recorder.save(job.build.evolve(cache=record))
 
@@ -51,7 +54,10 @@ def shelf_of(job: Job) -> Shelf | None:
 
 
 def plan_of(job: Job) -> CachePlan | None:
-    """Return the `cache` section with its texts as the build's shell expanded them; a text that failed is left out."""
+    """Return the `cache` section with its texts as the build's shell expanded them; a text that failed is left out.
+
+    Without the key that it asks for, nothing is cached: the copy that everybody shares would be the wrong one.
+    """
     plan = job.plan.cache
     if plan is None:
         return None
@@ -61,9 +67,10 @@ def plan_of(job: Job) -> CachePlan | None:
         values = (found[f"{kind} {index}"].value for index in range(count) if f"{kind} {index}" in found)
         return tuple(value for value in values if value)
 
+    key = found["key"].value if "key" in found else None
     return plan.evolve(
-        paths=texts("path", len(plan.paths)),
-        key=found["key"].value if "key" in found else None,
+        paths=texts("path", len(plan.paths)) if key or not plan.key else (),
+        key=key,
         fallback_keys=texts("fallback", len(plan.fallback_keys)),
     )
 

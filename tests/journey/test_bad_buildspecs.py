@@ -18,12 +18,12 @@ _BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
 _BROKEN = {
     "empty": (b"", "wrong number of container tags, expected 1"),
     "only-a-comment": (b"# nothing\n", "wrong number of container tags, expected 1"),
-    "binary": (b"\x7fELF\x02\x01\x01\0\0\0\xff\xfe\xfd" * 40, "control characters are not allowed"),
+    "binary": (b"\x7fELF\x02\x01\x01\0\0\0\xff\xfe\xfd" * 40, "invalid UTF-8, not a text file in that encoding"),
     "tabs": (
         b"version: 0.2\nphases:\n\tbuild:\n\t\tcommands:\n\t\t\t- echo\n",
         "found character that cannot start any token",
     ),
-    "alias-bomb": (_BOMB.encode() + b"version: 0.2\n", "too many"),
+    "alias-bomb": (_BOMB.encode() + b"version: 0.2\n", "more than 100000 values after aliases are expanded"),
     "deep": (b"version: 0.2\nx: " + b"[" * 5000, "nested"),
     "no-version": (b"phases:\n  build:\n    commands: [echo]\n", "invalid buildspec version"),
     "mapping-as-command": (

@@ -1,0 +1,84 @@
+"""What is down: tried again, then our fault and not the user's, with the name of what is down; nothing is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.git_http import git_http
+from tests.fakes.repository import Repository
+from tests.journey.cloud import Cloud
+from tests.journey.daemon import Daemon, buildspec, failure, phase
+from tests.journey.registry import dead_port, refusing_registry
+from tests.journey.waiting import until
+
+pytestmark = pytest.mark.docker
+
+
+@pytest.mark.slow
+def test_what_does_not_answer_is_tried_four_times_and_then_a_fault_of_ours(
+    daemon: Daemon, repository: Repository, busybox: str, tmp_path: Path
+) -> None:
+    repository.commit(**{"buildspec.yml": buildspec("echo begun")})
+    port = dead_port()
+    with git_http(tmp_path / "git") as server, refusing_registry(503) as sick:
+        server.status = 503
+        projects = {
+            f"127.0.0.1:{port}": daemon.project(busybox, source=_git(f"http://127.0.0.1:{port}/app.git")),
+            "503": daemon.project(busybox, source=_git(f"{server.url}/app.git")),
+            f"127.0.0.1:{port}/app:1": daemon.inline(f"127.0.0.1:{port}/app:1", "echo begun"),
+            f"{sick}/app:1": daemon.inline(f"{sick}/app:1", "echo begun"),
+        }
+        builds = {name: daemon.ask(project) for name, project in projects.items()}
+        ended = {name: daemon.ended(build, 90) for name, build in builds.items()}
+    codes = {name: failure(build)[:2] for name, build in ended.items()}
+    assert codes == {
+        f"127.0.0.1:{port}": ("DOWNLOAD_SOURCE", "GIT_UNAVAILABLE"),
+        "503": ("DOWNLOAD_SOURCE", "GIT_UNAVAILABLE"),
+        f"127.0.0.1:{port}/app:1": ("PROVISIONING", "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE"),
+        f"{sick}/app:1": ("PROVISIONING", "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE"),
+    }
+    for name, build in ended.items():
+        assert build["buildStatus"] == "FAULT"
+        assert name in failure(build)[2]
+        assert build["buildspecd"]["advice"]
+        assert "begun" not in daemon.text(build)
+        assert daemon.text(build).count("Phase context status code: ") <= 2
+        assert phase(build, failure(build)[0])["durationInSeconds"] >= 20
+        daemon.assert_nothing_left(build)
+    assert len([path for path, _ in server.requests if "info/refs" in path]) == 4
+
+
+def test_a_git_server_that_comes_back_between_two_tries_costs_a_second_and_no_build(
+    daemon: Daemon, repository: Repository, busybox: str, tmp_path: Path
+) -> None:
+    head = repository.commit(**{"buildspec.yml": buildspec("echo begun")})
+    with git_http(tmp_path / "git") as server:
+        server.status = 503
+        build = daemon.ask(daemon.project(busybox, source=_git(f"{server.url}/app.git")))
+        until(lambda: server.requests, "the first try")
+        server.status = 0
+        build = daemon.ended(build)
+    assert (build["buildStatus"], build["resolvedSourceVersion"]) == ("SUCCEEDED", head)
+
+
+def test_logs_that_cannot_be_delivered_are_told_and_cost_no_build(
+    aws: Cloud, busybox: str, new_daemon: Callable[..., Daemon]
+) -> None:
+    environment = {**aws.environment, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{dead_port()}"}
+    daemon = new_daemon(environment=environment, settings={"events": None, "metrics": None}).start()
+    logs = {"s3Logs": {"status": "ENABLED", "location": "journey-down/logs"}, "cloudWatchLogs": {"status": "DISABLED"}}
+    build = daemon.ask(daemon.inline(busybox, "echo begun", logsConfig=logs))
+    daemon.until_said(build, "Phase complete: UPLOAD_ARTIFACTS")
+    assert phase(daemon.show(build), "BUILD")["phaseStatus"] == "SUCCEEDED"
+    ended = daemon.ended(build, 90)
+    assert ended["buildStatus"] == "SUCCEEDED"
+    assert list(ended["buildspecd"]["logs"]["problems"]) == ["s3"]
+    assert "\nbegun\n" in daemon.text(build)
+    daemon.assert_nothing_left(ended)
+
+
+def _git(location: str) -> dict[str, str]:
+    return {"type": "GIT", "location": location}
