@@ -51,12 +51,16 @@ _LATER = frozenset(
 
 
 class AwsRefused(UserError):
-    """AWS said no, and would say so again. `reason` is AWS's own error code, `text` its message."""
+    """AWS said no, and would say so again. `reason` is AWS's own error code, `text` its message.
 
-    def __init__(self, message: str, *, reason: str, text: str, hint: str = "") -> None:
+    `trace` is what AWS's support asks for: `status code: 400, request id: ...`; empty where nobody answered.
+    """
+
+    def __init__(self, message: str, *, reason: str, text: str, hint: str = "", trace: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
         self.text = text
+        self.trace = trace
 
 
 class Aws:
@@ -179,4 +183,5 @@ def _from_answer(response: Any, doing: str) -> BuildspecdError:
     http = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
     if code in _LATER or http >= 500 or http == 429:
         return AwsUnavailable(f"{doing}: {code}: {text}")
-    return AwsRefused(f"{doing}: {code}: {text}", reason=code, text=text)
+    trace = f"status code: {http}, request id: {response.get('ResponseMetadata', {}).get('RequestId', '')}"
+    return AwsRefused(f"{doing}: {code}: {text}", reason=code, text=text, trace=trace)

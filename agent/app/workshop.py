@@ -28,6 +28,7 @@ from agent.model.build import Build, LogRecord
 from agent.model.project import Environment, Project
 from agent.objects.location import open_store
 from agent.objects.store import Encryption, ObjectStore
+from agent.pipeline import masks
 from agent.pipeline.job import Job
 from agent.pipeline.recorder import Recorder
 from agent.pipeline.toolbox import Toolbox
@@ -100,7 +101,8 @@ class Workshop:
         sinks, record = self._sinks(build)
         if console is not None:
             sinks = [*sinks, ConsoleSink(console)]
-        transcript = Transcript(paths.log, secrets=(), sinks=sinks, clock=self.clock, raw=paths.control / "output")
+        known = masks.kept(paths)
+        transcript = Transcript(paths.log, secrets=known, sinks=sinks, clock=self.clock, raw=paths.control / "output")
         if build.logs == LogRecord():
             build = self.recorder.save(build.evolve(logs=record))
         return Job(build, paths, self.tools, self.recorder, transcript, letting_go)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,14 @@ class Checkpoint:
     """How far the log has come.
 
     `raw`: offset in the raw file from which to read on; `covered`: how many of the bytes from there belong to a secret
-    whose stars are in the spool; `length` and `lines` of the spool; `said`: lines that each step has said.
+    whose stars are in the spool; `length` and `lines` of the spool; `said`: sums of the lines that each step has said.
     """
 
     raw: int = 0
     covered: int = 0
     length: int = 0
     lines: int = 0
-    said: Mapping[str, int] = field(default_factory=dict)
+    said: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 class Spool:
@@ -80,7 +80,7 @@ class Spool:
         self.length = at
         self.lines += data.count(b"\n")
 
-    def commit(self, *, raw: int, covered: int, said: Mapping[str, int], sync: bool = False) -> None:
+    def commit(self, *, raw: int, covered: int, said: Mapping[str, Sequence[int]], sync: bool = False) -> None:
         """Make what was appended visible, and *raw* the place to go on from. Raises `DiskFull`."""
         checkpoint = Checkpoint(raw, covered, self.length, self.lines, dict(said))
         try:
@@ -122,9 +122,20 @@ def read_checkpoint(directory: Path) -> Checkpoint | None:
     except FileNotFoundError:
         return None
     try:
-        return Checkpoint(**record)
+        checkpoint = Checkpoint(**record)
     except TypeError as error:
         raise ValueError(f"{directory / CHECKPOINT}: {error}") from error
+    if not _makes_sense(checkpoint):
+        raise ValueError(f"{directory / CHECKPOINT} makes no sense")
+    return checkpoint
+
+
+def _makes_sense(checkpoint: Checkpoint) -> bool:
+    numbers = (checkpoint.raw, checkpoint.covered, checkpoint.length, checkpoint.lines)
+    said: Any = checkpoint.said
+    return all(type(number) is int and number >= 0 for number in numbers) and (
+        isinstance(said, dict) and all(isinstance(sums, list) for sums in said.values())
+    )
 
 
 def sweep(directory: Path, name: str) -> None:

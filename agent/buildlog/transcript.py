@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,9 +62,9 @@ class Transcript:
         self._spool = Spool(directory)
         point = self._spool.checkpoint
         self._masker = Masker(secrets, covered=point.covered)
-        self._said = dict(point.said)
+        self._said = {step: list(sums) for step, sums in point.said.items()}
         self._step = ""
-        self._repeats = 0
+        self._known: list[int] = []
         self._consumed = self._stored = point.raw
         self._covered = point.covered
         self._owed = b""
@@ -83,25 +84,18 @@ class Transcript:
             self._masker.add(*values)
 
     def begin(self, step: str) -> None:
-        """Say that what follows is said by *step*; as many lines as it said in an earlier attempt are skipped."""
+        """Say that what follows is said by *step*; the lines that it said in an earlier attempt are skipped."""
         with self._lock:
             self._step = step
-            self._repeats = self._said.get(step, 0)
+            self._known = list(self._said.get(step, ()))
 
     def say(self, text: str) -> None:
         """Write `[Container] <time> text`; a text of several lines has the prefix on its first (buildspec.md 14)."""
-        self.plain(f"{PREFIX}{stamp(self._clock.now())} {text}")
+        self._write(text, f"{PREFIX}{stamp(self._clock.now())} {text}")
 
     def plain(self, text: str) -> None:
         """Write *text* as a line of its own. It is on disk when this returns."""
-        with self._lock:
-            if self._repeats:
-                self._repeats -= 1
-                return
-            line = self._masker.mask(text.encode("utf-8", "surrogateescape")) + b"\n"
-            self._spool.append(line if self._spool.at_line_start else b"\n" + line)
-            self._said[self._step] = self._said.get(self._step, 0) + 1
-            self._commit()
+        self._write(text, text)
 
     def follow(self) -> None:
         """Begin to carry what the container prints into the log. Calling it again changes nothing."""
@@ -172,6 +166,21 @@ class Transcript:
             delivered={delivery.sink.name: delivery.delivered for delivery in self._deliveries},
             problems={name: problem for name, problem in problems.items() if problem},
         )
+
+    def _write(self, text: str, line: str) -> None:
+        """Write *line* unless the step said *text* before. By content: an attempt may find half of its work done."""
+        with self._lock:
+            known = zlib.crc32(self._masked(text))
+            if known in self._known:
+                self._known.remove(known)
+                return
+            masked = self._masked(line) + b"\n"
+            self._spool.append(masked if self._spool.at_line_start else b"\n" + masked)
+            self._said.setdefault(self._step, []).append(known)
+            self._commit()
+
+    def _masked(self, text: str) -> bytes:
+        return self._masker.mask(text.encode("utf-8", "surrogateescape"))
 
     def _settle(self) -> None:
         """Make the log survive a power cut too; where that fails, it is a problem of the log, not of the build."""

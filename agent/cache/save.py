@@ -15,10 +15,13 @@ from agent.cache.restore import MANIFEST, Say
 from agent.cache.shelf import Shelf
 from agent.errors import BuildspecdError
 from agent.kit.beyond import Beyond, Fetch
+from agent.kit.files import write_atomic
 from agent.kit.tree import Tree
 from agent.objects.store import Upload
 
 _DIGEST = "buildspecd-digest"
+_INTENT = "cache.saving"
+"""Name of a file in the build's scratch directory: what is about to be stored."""
 
 
 def save(
@@ -43,6 +46,8 @@ def save(
 def _saved(shelf: Shelf, plan: CachePlan, tree: Tree, scratch: Path, say: Say, fetch: Fetch | None) -> bool:
     manifest = Manifest.read(scratch / MANIFEST)
     key = shelf.keyed(plan.key, plan.paths) if plan.key else shelf.only
+    if _is_there_already(shelf, key, scratch):
+        return True
     if plan.key and ((manifest and manifest.object == key) or shelf.store.head(key)):
         say(f"Skip uploading the cache: there is a copy with the key {plan.key}")
         return False
@@ -57,10 +62,20 @@ def _saved(shelf: Shelf, plan: CachePlan, tree: Tree, scratch: Path, say: Say, f
             say("Skip uploading the cache: its paths match no file")
             return False
         say("Uploading S3 cache...")
-        return _put(shelf, key, items, Path(aside, "cache.tar.zst"), say, keyed=bool(plan.key))
+        return _put(shelf, key, items, Path(aside, "cache.tar.zst"), say, keyed=bool(plan.key), scratch=scratch)
 
 
-def _put(shelf: Shelf, key: str, items: list[Item], file: Path, say: Say, *, keyed: bool) -> bool:
+def _is_there_already(shelf: Shelf, key: str, scratch: Path) -> bool:
+    """Whether an attempt before this one stored the cache, and was killed before it could say so."""
+    try:
+        meant = (scratch / _INTENT).read_text()
+    except OSError:
+        return False
+    stored = shelf.store.head(key)
+    return stored is not None and meant == f"{key}\n{stored.metadata.get(_DIGEST)}"
+
+
+def _put(shelf: Shelf, key: str, items: list[Item], file: Path, say: Say, *, keyed: bool, scratch: Path) -> bool:
     digest = write_archive(items, file).digest
     stored = None if keyed else shelf.store.head(key)
     if stored and stored.metadata.get(_DIGEST) == digest:
@@ -69,6 +84,7 @@ def _put(shelf: Shelf, key: str, items: list[Item], file: Path, say: Say, *, key
     upload = Upload(
         encryption=shelf.encryption, content_type="application/zstd", metadata={_DIGEST: digest}, if_absent=keyed
     )
+    write_atomic(scratch / _INTENT, f"{key}\n{digest}".encode(), sync=False)
     shelf.store.put(key, file, upload)
     return True
 

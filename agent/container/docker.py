@@ -72,8 +72,15 @@ class DockerEngine:
 
     def has_image(self, reference: str) -> bool:
         """See `Engine.has_image`."""
+        from docker.errors import APIError
+
         with _translated(f"looking for image {reference}"):
-            return _found(self._client.inspect_image, reference) is not None
+            try:
+                return _found(self._client.inspect_image, reference) is not None
+            except APIError as error:
+                if error.status_code == 400:
+                    return False  # no name of an image at all; the pull will say so
+                raise
 
     def image_ids(self) -> dict[str, str]:
         """See `Engine.image_ids`."""

@@ -118,6 +118,16 @@ def prepare_control(directory: Path) -> None:
         os.close(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644))
 
 
+def forget(directory: Path) -> None:
+    """Remove what a driver that is dead wrote before INSTALL, so that the next one is not taken for it.
+
+    The log stays: it holds nothing yet, and is being followed.
+    """
+    for name in os.listdir(directory) if directory.is_dir() else ():
+        if name in ("journal", "result") or name.startswith(("before.", "after.")):
+            (directory / name).unlink(missing_ok=True)
+
+
 def write_plan(directory: Path, plan: DriverPlan) -> None:
     """Write `plan.sh`, whole or not at all. It is data: assignments of single-quoted words."""
     lines = [f"plan_{name}={quote(value)}\n" for name, value in _assignments(plan)]

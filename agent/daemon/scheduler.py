@@ -39,9 +39,12 @@ class Scheduler:
     clock: Clock
     name: str = "scheduler"
     draining: StopToken = field(default_factory=StopToken)
+    _renewed: float = float("-inf")
     _woken: threading.Event = field(default_factory=threading.Event)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _threads: dict[str, threading.Thread] = field(default_factory=dict)
+    _at_hand: set[str] = field(default_factory=set)
+    """Builds that this process has set out with, and that have ended or are its to go on with."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def wake(self) -> None:
@@ -50,7 +53,6 @@ class Scheduler:
 
     def run(self, stop: StopToken) -> None:
         """Start what may start, until *stop*; then let go of the running builds and return."""
-        self._take_over(stop)
         while not stop.is_set:
             self.turn(stop)
             self._woken.wait(TICK_SECONDS)
@@ -61,12 +63,13 @@ class Scheduler:
     def turn(self, letting_go: StopToken) -> None:
         """One look at the queue: end what need not start, tell running builds to stop, start what may."""
         queue = Queue(self.database)
-        queue.renew(self.owner, self.clock.now(), LEASE_SECONDS)
+        self._renew(queue)
         places = queue.places()
         waiting = [place for place in places if not place.owner]
         running = [place for place in places if place.owner]
         for place in running:
             self._pass_on_stop(place)
+            self._take_up(place, letting_go)
         waiting = [place for place in waiting if not self._ended_in_queue(place)]
         if self.draining.is_set or letting_go.is_set:
             return
@@ -87,29 +90,37 @@ class Scheduler:
         """Return how many builds are on their route now."""
         return len(self._running_threads())
 
-    def _take_over(self, stop: StopToken) -> None:
-        """Set out again with the builds that a daemon before us had begun."""
+    def _take_up(self, place: Place, letting_go: StopToken) -> None:
+        """Set out with a build that was begun and is nobody's now: its daemon is gone, or its thread broke."""
+        with self._lock:
+            if place.build in self._at_hand or letting_go.is_set:
+                return
         queue = Queue(self.database)
-        for place in queue.places():
-            if place.owner:
-                queue.release(place.build)
-                queue.claim(place.build, self.owner, self.clock.now(), LEASE_SECONDS)
-                _log.info("taking over a running build", build=place.build)
-                self._set_out(place.build, stop)
+        # Whoever owned it is dead: the lock of the state directory says so, and its lease need not be waited for.
+        if place.owner != self.owner:
+            queue.release(place.build)
+            queue.claim(place.build, self.owner, self.clock.now(), LEASE_SECONDS)
+        _log.info("taking over a running build", build=place.build)
+        self._set_out(place.build, letting_go)
 
     def _set_out(self, build_id: str, letting_go: StopToken) -> None:
         build = Builds(self.database).get(build_id)
-        if build is None:
+        if build is None or build.complete:
             Queue(self.database).remove(build_id)
             return
         if build.current_phase is PhaseType.QUEUED:
             build = self.recorder.leave(build, Status.SUCCEEDED)
-        thread = threading.Thread(target=self._drive, args=(build, letting_go), name=f"build {build.number}")
+        # A daemon thread: one that hangs in a call must not keep the process, for a build survives a kill anyway.
+        thread = threading.Thread(
+            target=self._drive, args=(build, letting_go), name=f"build {build.number}", daemon=True
+        )
         with self._lock:
             self._threads[build_id] = thread
+            self._at_hand.add(build_id)
         thread.start()
 
     def _drive(self, build: Build, letting_go: StopToken) -> None:
+        job: Job | None = None
         settled = False
         with bound(build=build.id):
             try:
@@ -124,17 +135,29 @@ class Scheduler:
                 _log.info("build ended", status=status.value, number=build.number)
             except LetGo:
                 settled = True
-                job.transcript.leave()
                 _log.info("letting go of a running build")
             finally:
+                if job is not None:
+                    job.transcript.leave()
                 if not settled:
-                    # The store failed us, or a bug did; the traceback is in the log. Another turn tries again, later.
+                    # The store failed us, or a bug did; the traceback is in the log. Another turn takes it up, later.
                     self.clock.wait(FAULT_PAUSE_SECONDS, letting_go)
-                    Queue(self.database).release(build.id)
-                with self._lock:
-                    self._jobs.pop(build.id, None)
-                    self._threads.pop(build.id, None)
-                self.wake()
+                self._put_down(build.id, settled=settled)
+
+    def _put_down(self, build_id: str, *, settled: bool) -> None:
+        with self._lock:
+            self._jobs.pop(build_id, None)
+            self._threads.pop(build_id, None)
+            if not settled:
+                self._at_hand.discard(build_id)
+        self.wake()
+
+    def _renew(self, queue: Queue) -> None:
+        """Keep the leases of running builds alive; a daemon that has none writes nothing."""
+        now = self.clock.monotonic()
+        if self._running_threads() and now - self._renewed >= LEASE_SECONDS / 3:
+            queue.renew(self.owner, self.clock.now(), LEASE_SECONDS)
+            self._renewed = now
 
     def _pass_on_stop(self, place: Place) -> None:
         with self._lock:

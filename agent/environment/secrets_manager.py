@@ -69,7 +69,7 @@ class SecretsManager:
                 answer = self._aws.client("secretsmanager").get_secret_value(**wanted)
         except AwsRefused as error:
             hint = error.hint or "check the secret's name and region, and allow secretsmanager:GetSecretValue"
-            raise _wrong(f"{error.reason}: {error.text}", hint) from error
+            raise _wrong(f"{error.reason}: {error.text}\n{error.trace}".rstrip(), hint) from error
         if "SecretString" not in answer:
             raise _wrong(f"secret {reference.secret_id} is binary", "store it as text; a variable cannot hold bytes")
         return str(answer["SecretString"])

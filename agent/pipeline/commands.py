@@ -139,8 +139,11 @@ def run(job: Job, start_over: Callable[[Job], None]) -> None:
     job.transcript.follow()
     try:
         decision = remedy(driver.read_result(job.paths.control), watch.state(), began=watch.started)
+        if decision is not Remedy.GO_ON and not watch.started:
+            job.check()
         if decision is Remedy.START_OVER:
             start_over(job)
+            watch = Watch(job, JournalReader(job.paths.control))
         if decision is Remedy.FAULT:
             raise death(watch.state())
         if decision is not Remedy.GO_ON:
@@ -154,6 +157,12 @@ def run(job: Job, start_over: Callable[[Job], None]) -> None:
             watch.read_journal()
             job.transcript.drained()
     _judge(job, watch)
+
+
+def lives(job: Job) -> bool:
+    """Whether the container of *job* runs."""
+    state = Watch(job, JournalReader(job.paths.control)).state()
+    return state is not None and state.running
 
 
 def prepare(job: Job) -> None:

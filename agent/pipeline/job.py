@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.buildlog.transcript import Transcript
 from agent.buildspec.plan import Plan
+from agent.errors import BuildspecdError
 from agent.kit.service import StopToken
 from agent.model.build import Build
 from agent.model.phase import PhaseContext, PhaseType
@@ -14,6 +16,9 @@ from agent.model.status import Status
 from agent.pipeline.prefetch import Prefetch
 from agent.pipeline.recorder import Recorder
 from agent.pipeline.toolbox import Toolbox
+
+_COMMANDS = "run phases"
+"""The step of the route that the driver walks."""
 
 
 class LetGo(Exception):
@@ -31,10 +36,20 @@ class Cut(Exception):
 
 @dataclass(frozen=True)
 class Paths:
-    """Where a build lives on the host. `secrets` lies on a tmpfs."""
+    """Where a build lives on the host. `secrets` lies on a tmpfs; of it the container sees `handed`."""
 
     root: Path
     secrets: Path
+
+    @property
+    def handed(self) -> Path:
+        """Where variables lie until the driver has read them."""
+        return self.secrets / "handed"
+
+    @property
+    def masked(self) -> Path:
+        """What the log must not show, for a daemon that takes this build over."""
+        return self.secrets / "masked.json"
 
     @property
     def plan(self) -> Path:
@@ -77,15 +92,23 @@ class Job:
 
     @property
     def plan(self) -> Plan:
-        """The plan of this build, read back from disk after a restart."""
+        """The plan of this build, read back from disk after a restart. Raises `BuildspecdError` when it is damaged."""
         if self._plan is None:
-            self._plan = Plan.model_validate_json(self.paths.plan.read_bytes())
+            try:
+                self._plan = Plan.model_validate_json(self.paths.plan.read_bytes())
+            except (OSError, ValueError) as error:
+                raise BuildspecdError(
+                    f"{self.paths.plan} cannot be read any more: {error}", hint="was the host's disk full or damaged?"
+                ) from error
         return self._plan
 
     @property
     def has_plan(self) -> bool:
-        """Whether the buildspec has been read."""
-        return self._plan is not None or self.paths.plan.exists()
+        """Whether the buildspec has been read, and its plan can still be."""
+        try:
+            return bool(self.plan)
+        except BuildspecdError:
+            return False
 
     @property
     def verdict(self) -> Status:
@@ -101,7 +124,12 @@ class Job:
 
     @property
     def deadline(self) -> float:
-        """When the build's time is over, in epoch seconds; the clock starts with PROVISIONING."""
+        """When the build's time is over, in epoch seconds; the clock starts with PROVISIONING.
+
+        It stops when the commands have ended: a daemon that was away must not cost a build that came to its end in time.
+        """
+        if _COMMANDS in self.build.steps_done:
+            return math.inf
         started = self.build.phase(PhaseType.PROVISIONING)
         begun = started.start_time if started else self.tools.clock.now()
         return begun + self.build.project.timeout_in_minutes * 60

@@ -8,6 +8,7 @@ from enum import Enum, auto
 
 from agent.errors import BuildspecdError
 from agent.kit.logging import get_logger
+from agent.model.build import Build
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.status import Status
 from agent.pipeline import steps
@@ -44,6 +45,8 @@ class Step:
     when: When = When.GREEN
     closes: bool = False
     outcome: Callable[[Job], tuple[Status, PhaseContext]] = steps.succeeded
+    attaches: bool = False
+    """Whether it may find its work under way, and must look at that before it heeds a stop or a time limit."""
 
 
 ROUTE: tuple[Step, ...] = (
@@ -51,7 +54,7 @@ ROUTE: tuple[Step, ...] = (
     Step("check out", steps.check_out, PhaseType.DOWNLOAD_SOURCE),
     Step("environment", steps.resolve_environment, PhaseType.DOWNLOAD_SOURCE),
     Step("restore cache", steps.restore_cache, PhaseType.DOWNLOAD_SOURCE, closes=True),
-    Step("run phases", steps.run_phases, PhaseType.INSTALL),
+    Step("run phases", steps.run_phases, PhaseType.INSTALL, attaches=True),
     Step(
         "save cache",
         steps.save_cache,
@@ -73,16 +76,23 @@ def travel(job: Job, route: Sequence[Step] = ROUTE) -> Status:
     for step in route:
         if step.name in job.build.steps_done or not wanted(step.when, job):
             continue
-        job.build = job.recorder.enter(job.build, step.phase)
-        ended = attempt(step, job)
+        if shows(step.phase, job.build):
+            job.build = job.recorder.enter(job.build, step.phase)
+        ended = attempt(step, job) or (step.outcome(job) if step.closes else None)
+        job.build = done = job.build.evolve(steps_done=(*job.build.steps_done, step.name))
         if ended:
             close(job, *ended)
-        elif step.closes:
-            close(job, *step.outcome(job))
-        job.build = job.recorder.save(job.build.evolve(steps_done=(*job.build.steps_done, step.name)))
+        if job.build is done:
+            job.build = job.recorder.save(done)
     status = job.verdict
     job.build = job.recorder.complete(job.build, Status.SUCCEEDED if status is Status.IN_PROGRESS else status)
     return job.build.status
+
+
+def shows(phase: PhaseType, build: Build) -> bool:
+    """Whether *build* meets *phase*: one that was not provisioned goes straight to COMPLETED (buildspec.md 4.2)."""
+    provisioned = build.phase(PhaseType.PROVISIONING)
+    return phase is not PhaseType.FINALIZING or not provisioned or provisioned.phase_status is Status.SUCCEEDED
 
 
 def wanted(when: When, job: Job) -> bool:
@@ -101,7 +111,7 @@ def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
     for pause in (*RETRY_PAUSES, None):
         job.transcript.begin(step.name)
         try:
-            if step.when is not When.ALWAYS:
+            if step.when is not When.ALWAYS and not step.attaches:
                 job.check()
             step.run(job)
         except LetGo:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.buildlog.transcript import LogTotals
 from agent.buildspec.make import make_plan
 from agent.container import driver
 from agent.container.engine import Engine
@@ -14,16 +15,20 @@ from agent.container.limits import limits_for
 from agent.container.spec import ContainerSpec, Mount
 from agent.environment.builtin import BuildFacts, builtin_variables, compose
 from agent.environment.resolve import resolve
+from agent.errors import EngineUnavailable
 from agent.kit.files import write_atomic
-from agent.model.build import LogRecord
+from agent.kit.logging import get_logger
+from agent.model.build import Build, LogRecord
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.project import Source
 from agent.model.status import Status
-from agent.pipeline import caching, commands, lines, preflight, uploads
+from agent.pipeline import caching, commands, lines, masks, preflight, uploads
 from agent.pipeline.job import Job
 from agent.pipeline.places import MOUNTED, read_buildspec, source_dirs
 from agent.pipeline.prefetch import Prefetch
 from agent.source.sources import Revision
+
+_log = get_logger("pipeline")
 
 
 def provision(job: Job) -> None:
@@ -32,11 +37,11 @@ def provision(job: Job) -> None:
     job.container = tools.engine.find(build.id)
     if job.container is None or not paths.control.is_dir():
         preflight.check(build.project.agent.preflight, job)
-        for directory in (paths.workspace, paths.scratch, paths.secrets):
+        for directory in (paths.workspace, paths.scratch, paths.secrets, paths.handed):
             directory.mkdir(parents=True, exist_ok=True, mode=0o755 if directory is paths.workspace else 0o700)
         driver.prepare_control(paths.control)
         image = have_image(job)
-        if job.prefetch is None:
+        if job.prefetch is None and not job.has_plan:
             job.prefetch = Prefetch(lambda say: _fetch_primary(job, say))
             job.prefetch.start()
         job.container = tools.engine.create(container_spec(job, image))
@@ -70,7 +75,7 @@ def container_spec(job: Job, image: str) -> ContainerSpec:
         working_dir="/",
         mounts=(
             Mount(job.paths.control, driver.CONTROL_TARGET),
-            Mount(job.paths.secrets, driver.SECRETS_TARGET),
+            Mount(job.paths.handed, driver.SECRETS_TARGET),
             Mount(job.paths.workspace, f"{build.source_root}/{MOUNTED}"),
             *(Mount(path, str(path), read_only=True) for path in job.tools.sources.mounts(git_sources)),
         ),
@@ -133,11 +138,11 @@ def resolve_environment(job: Job) -> None:
     for warning in choices.warnings:
         job.say(f"warning: {warning}")
     environment = resolve(choices, job.tools.parameters, job.tools.secrets)
-    job.transcript.add_secrets(environment.secrets)
+    masks.keep(job, environment.secrets)
     places = source_dirs(build)
     facts = BuildFacts(job.tools.region, {name: place.container for name, place in places.items()})
     variables = compose(environment, {**builtin_variables(build, facts), **job.tools.extra_variables})
-    driver.write_environment(job.paths.secrets / driver.ENVIRONMENT_FILE, variables)
+    driver.write_environment(job.paths.handed / driver.ENVIRONMENT_FILE, variables)
     commands.write_plan(job)
     if plan.runtime_versions:
         job.say("Skipping install of runtimes. Runtime version selection is not supported by this build image.")
@@ -146,6 +151,8 @@ def resolve_environment(job: Job) -> None:
 
 def restore_cache(job: Job) -> None:
     """DOWNLOAD_SOURCE: put back what an earlier build saved; a cache never fails a build."""
+    if job.container is None and not commands.lives(job):
+        provision_anew(job)
     caching.restore(job)
     for line in lines.phases_found(job.plan):
         job.say(line)
@@ -153,16 +160,26 @@ def restore_cache(job: Job) -> None:
 
 def run_phases(job: Job) -> None:
     """INSTALL to POST_BUILD: let the driver go, or attach to it, and follow what it does until its end."""
+    if not masks.are_known(job):
+        masks.keep(job, resolve(commands.choices_of(job), job.tools.parameters, job.tools.secrets).secrets)
     commands.run(job, start_over)
 
 
 def start_over(job: Job) -> None:
     """Do again what a lost container took with it, for a build of which no command had begun."""
-    job.container = None
-    provision(job)
-    if not (job.paths.secrets / driver.ENVIRONMENT_FILE).exists():
-        resolve_environment(job)
+    provision_anew(job)
     caching.restore(job)
+
+
+def provision_anew(job: Job) -> None:
+    """Replace a container that is dead or gone, and whatever its driver had written and read."""
+    dead = job.container or job.tools.engine.find(job.build.id)
+    if dead:
+        job.tools.engine.remove(dead)
+    driver.forget(job.paths.control)
+    provision(job)
+    if not (job.paths.handed / driver.ENVIRONMENT_FILE).exists():
+        resolve_environment(job)
 
 
 def save_cache(job: Job) -> None:
@@ -181,17 +198,34 @@ def finish(job: Job) -> None:
     """FINALIZING: nothing is left but the plan and the log, and the log is where it belongs."""
     if job.prefetch is not None:
         job.prefetch.result(lambda _: None)  # it must not write into what is removed now
+    shutil.rmtree(job.paths.secrets, ignore_errors=True)
+    try:
+        clear_away(job)
+    except EngineUnavailable as error:  # the build is over, and good or bad without this
+        _log.warning("the janitor will clear away this build", build=job.build.id, error=error.message)
+    totals = job.transcript.close(job.tools.log_patience)
+    job.build = job.recorder.save(job.build.evolve(logs=log_record(job.build, totals)))
+
+
+def clear_away(job: Job) -> None:
+    """Remove the container, and the directories that only a running build needs. Raises `EngineUnavailable`."""
     container = job.container or job.tools.engine.find(job.build.id)
     if container:
         job.tools.engine.remove(container)
     for directory in (job.paths.workspace, job.paths.control, job.paths.scratch):
         reclaim(job, directory)
-    shutil.rmtree(job.paths.secrets, ignore_errors=True)
-    totals = job.transcript.close(job.tools.log_patience)
-    record = job.build.logs.evolve(
-        bytes=totals.bytes, lines=totals.lines, delivered=totals.delivered, problems=totals.problems
+    for aside in job.paths.root.glob(".plan.json.*"):
+        aside.unlink()
+
+
+def log_record(build: Build, totals: LogTotals) -> LogRecord:
+    """Return the build's record of its log, with how it stands now; a sink that is not asked any more keeps its count."""
+    return build.logs.evolve(
+        bytes=totals.bytes,
+        lines=totals.lines,
+        delivered={**build.logs.delivered, **totals.delivered},
+        problems=totals.problems,
     )
-    job.build = job.recorder.save(job.build.evolve(logs=LogRecord.model_validate(record.model_dump())))
 
 
 def reclaim(job: Job, directory: Path) -> None:
@@ -225,6 +259,8 @@ def uploads_follow(job: Job) -> bool:
     last = job.build.phase(PhaseType.POST_BUILD)
     if last is None or last.phase_status not in (Status.SUCCEEDED, Status.FAILED):
         return False
+    if not job.has_plan:
+        return True  # it was there; that it cannot be read any more is for the step to say
     aborts = next(item for item in job.plan.phases if item.phase is PhaseType.POST_BUILD).on_failure.action == "ABORT"
     return not (aborts and last.phase_status is Status.FAILED)
 

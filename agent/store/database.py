@@ -11,9 +11,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from agent.errors import BuildspecdError, DiskFull, StoreTooNew
+from agent.errors import BuildspecdError, DiskFull, StoreTooNew, Unavailable
 
 Row = Sequence[Any]
+_BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _MIGRATION = re.compile(r"^(\d{4})_\w+\.sql$")
 
 
@@ -92,6 +93,8 @@ class Database:
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
                 raise DiskFull(f"{self._path}: no space left", hint="free some disk space") from error
+            if error.sqlite_errorcode in _BUSY:
+                raise Unavailable(f"{self._path}: {error}", hint="does a backup hold the database locked?") from error
             raise BuildspecdError(f"{self._path}: {error}", hint="check the disk and the file's permissions") from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):

@@ -100,7 +100,7 @@ def test_a_bucket_whose_policy_says_no(aws: Cloud, daemon: Daemon, busybox: str)
     aws.client("s3").put_bucket_policy(Bucket=bucket, Policy=policy)
     artifacts = {"type": "S3", "location": bucket, "packaging": "ZIP"}
     build = daemon.build(daemon.project(busybox, source=UPLOADING, artifacts=artifacts))
-    _assert_refused(daemon, build, "UPLOAD_ARTIFACTS", "CLIENT_ERROR", bucket, "AccessDenied")
+    _assert_refused(daemon, build, "UPLOAD_ARTIFACTS", "CLIENT_ERROR", f"s3://{bucket}/", "403")
     assert "s3:PutObject" in build["buildspecd"]["advice"]
 
 

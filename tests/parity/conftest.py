@@ -61,13 +61,14 @@ def _derived(tag: str, changes: Iterable[str], tar: bytes) -> str:
 
 @pytest.fixture
 def image_of_another_user() -> str:
-    """Busybox, with a `USER` and an `ENTRYPOINT` that a build must not mind."""
+    """Busybox, with a `USER` and an `ENTRYPOINT` that a build must not mind, and with variables."""
     container = images.docker("create", images.busybox_image())
     try:
         exported = subprocess.run(["docker", "export", container], check=True, capture_output=True, timeout=60).stdout
     finally:
         images.docker("rm", container)
-    return _derived("buildspecd-test/user:1", ['ENTRYPOINT ["/bin/false"]', "USER u1", "LABEL buildspecd-test=1"], exported)
+    own = ['ENTRYPOINT ["/bin/false"]', "USER u1", "ENV FROM_IMAGE=image", "ENV KEPT=image", "LABEL buildspecd-test=1"]
+    return _derived("buildspecd-test/user:2", own, exported)
 
 
 @pytest.fixture

@@ -161,7 +161,10 @@ class Site:
         self.workshop.identity = Identity(REGION, ACCOUNT)  # whatever credentials this machine has
 
     def close(self) -> None:
-        """Remove what must not stay in memory."""
+        """End what a failed test left running, and remove what must not stay in memory."""
+        engine = self.workshop.engine
+        for container in engine.owned(self.workshop.estate.agent_id):
+            engine.remove(container)
         shutil.rmtree(self._runtime, ignore_errors=True)
 
     @property

@@ -39,14 +39,14 @@ GREEN: dict[str, tuple[tuple[str, ...], str]] = {
     "a pipeline has the status of its last stage": (("false | true", "echo next"), "next"),
     "a background job survives its command": (
         (
-            "nohup sh -c 'until [ -e stop ]; do :; done; echo done > told' >/dev/null 2>&1 &",
+            "(trap '' HUP; until [ -e stop ]; do :; done; echo done > told) >/dev/null 2>&1 &",
             "touch stop; until [ -s told ]; do :; done; cat told",
         ),
         "done",
     ),
-    "wait for another command's child is refused": (("true & CHILD=$!", "wait $CHILD 2>/dev/null || echo $?"), "127"),
-    "a subshell's changes stay in it": (("(INNER=1; cd /tmp)", 'echo "[$INNER] $(pwd)"'), "[] SRC"),
-    "the agent's own variable is known to the next": (("true", 'echo "$CODEBUILD_LAST_EXIT"'), "0"),
+    "wait for the child of another command is refused": (("true & CHILD=$!", "wait $CHILD 2>/dev/null || echo $?"), "127"),
+    "changes of a subshell stay in it": (("(INNER=1; cd /tmp)", 'echo "[$INNER] $(pwd)"'), "[] SRC"),
+    "the last exit is known to the next": (("true", 'echo "$CODEBUILD_LAST_EXIT"'), "0"),
 }
 
 READONLY = {"dash": "plain", "ash": "plain", "bash": "readonly"}

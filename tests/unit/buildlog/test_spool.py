@@ -10,12 +10,12 @@ from agent.buildlog.spool import CHECKPOINT, LOG, Spool, read_checkpoint
 def test_what_was_not_committed_is_cut_off_when_it_is_opened_again(tmp_path):
     spool = Spool(tmp_path)
     spool.append(b"one\n")
-    spool.commit(raw=4, covered=0, said={"a": 1})
+    spool.commit(raw=4, covered=0, said={"a": [1]})
     spool.append(b"two\n")
     spool.close()
     again = Spool(tmp_path)
     assert (tmp_path / LOG).read_bytes() == b"one\n"
-    assert (again.length, again.lines, again.checkpoint.raw, again.checkpoint.said) == (4, 1, 4, {"a": 1})
+    assert (again.length, again.lines, again.checkpoint.raw, again.checkpoint.said) == (4, 1, 4, {"a": [1]})
     again.close()
 
 

@@ -1,0 +1,152 @@
+"""The host lets us down: an engine that is away, a disk that is full, two daemons for one directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.repository import Repository
+from tests.images import docker
+from tests.journey.daemon import Daemon, buildspec, failure
+from tests.journey.relay import Relay
+from tests.journey.waiting import until
+
+pytestmark = pytest.mark.docker
+
+DaemonMaker = Callable[..., Daemon]
+
+
+@pytest.fixture
+def engine() -> Iterator[Relay]:
+    """The way to the real Docker engine, closed at first; a short path, for a socket's name has 107 bytes."""
+    place = tempfile.mkdtemp(prefix="bd-", dir="/tmp")
+    with Relay(f"{place}/docker.sock", "/var/run/docker.sock") as relay:
+        yield relay
+    shutil.rmtree(place)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 24 MB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root to mount a small file system")
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", place], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip(f"cannot mount a small file system: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "--lazy", place], check=True)
+
+
+def test_a_daemon_starts_without_an_engine_and_builds_once_there_is_one(
+    engine: Relay, busybox: str, new_daemon: DaemonMaker
+) -> None:
+    daemon = new_daemon(environment={"DOCKER_HOST": f"unix://{engine.front}"}).start()
+    build = daemon.ask(daemon.inline(busybox, "echo begun"))
+    until(lambda: "step failed, trying again" in daemon.said(), "a first try")
+    assert daemon.show(build)["currentPhase"] == "PROVISIONING"
+    engine.up()
+    build = daemon.ended(build)
+    assert build["buildStatus"] == "SUCCEEDED", daemon.text(build)
+    daemon.assert_nothing_left(build)
+
+
+def test_an_engine_that_is_away_for_a_while_costs_no_build(
+    engine: Relay, busybox: str, new_daemon: DaemonMaker
+) -> None:
+    engine.up()
+    daemon = new_daemon(environment={"DOCKER_HOST": f"unix://{engine.front}"}).start()
+    build = daemon.ask(daemon.inline(busybox, "echo begun; until test -e proceed; do usleep 20000; done; echo on"))
+    daemon.until_said(build, "\nbegun\n")
+    engine.down()
+    (daemon.workspace(build) / "proceed").touch()
+    daemon.until_said(build, "Entering phase POST_BUILD")
+    engine.up()
+    build = daemon.ended(build)
+    assert build["buildStatus"] == "SUCCEEDED", daemon.text(build)
+    assert daemon.text(build).count("\non\n") == 1
+    until(lambda: daemon.containers(build) == [], "nothing left")
+
+
+def test_a_container_that_somebody_removes_is_a_fault_with_the_reason(daemon: Daemon, busybox: str) -> None:
+    build = daemon.ask(daemon.inline(busybox, "echo begun", "sleep 600"))
+    daemon.until_said(build, "\nbegun\n")
+    docker("rm", "--force", daemon.containers(build)[0])
+    build = daemon.ended(build)
+    assert (build["buildStatus"], failure(build)[:2]) == ("FAULT", ("BUILD", "CONTAINER_LOST"))
+    assert "Build container found dead before completing the build" in failure(build)[2]
+    daemon.assert_nothing_left(build)
+
+
+def test_a_source_that_does_not_fit_on_the_disk_is_a_fault_and_the_daemon_goes_on(
+    small_disk: Path, repository: Repository, busybox: str, new_daemon: DaemonMaker
+) -> None:
+    repository.commit(**{"buildspec.yml": buildspec("echo begun")})
+    small = repository.head
+    (repository.work / "large").write_bytes(os.urandom(40 << 20))
+    repository.commit("large", file="x")
+    daemon = new_daemon(state=small_disk / "state").start()
+    project = daemon.project(busybox, source={"type": "GIT", "location": repository.url})
+    build = daemon.build(project)
+    assert build["buildStatus"] == "FAULT", daemon.text(build)
+    assert failure(build)[:2] == ("DOWNLOAD_SOURCE", "DISK_FULL")
+    assert "free some" in build["buildspecd"]["advice"]
+    daemon.assert_nothing_left(build)
+    assert daemon.build(daemon.inline(busybox, "echo still here"))["buildStatus"] == "SUCCEEDED"
+    del small
+
+
+def test_a_build_that_fills_the_disk_is_told_so_and_the_next_one_has_room_again(
+    small_disk: Path, busybox: str, new_daemon: DaemonMaker
+) -> None:
+    daemon = new_daemon(state=small_disk / "state").start()
+    build = daemon.build(daemon.inline(busybox, "echo begun", "head -c 40000000 /dev/zero > large", "echo never"))
+    assert build["buildStatus"] == "FAILED", daemon.text(build)
+    assert "No space left on device" in daemon.text(build)
+    daemon.assert_nothing_left(build)
+    assert daemon.build(daemon.inline(busybox, "echo still here"))["buildStatus"] == "SUCCEEDED"
+
+
+def test_output_that_fills_the_disk_is_a_fault_and_the_daemon_goes_on(
+    small_disk: Path, busybox: str, new_daemon: DaemonMaker
+) -> None:
+    daemon = new_daemon(state=small_disk / "state").start()
+    build = daemon.ask(daemon.inline(busybox, "echo begun", "yes all work and no play | head -c 60000000"))
+    build = daemon.ended(build, 60)
+    assert build["buildStatus"] in ("FAULT", "FAILED"), daemon.text(build)[-2000:]
+    assert failure(build)[1] == "DISK_FULL"
+    daemon.assert_nothing_left(build)
+    assert daemon.client.call("State")["running"] == 0
+
+
+def test_a_state_directory_has_one_daemon(busybox: str, new_daemon: DaemonMaker) -> None:
+    first = new_daemon().start()
+    done = first.cli("serve")
+    assert first.process is not None
+    assert done.returncode == 3
+    assert f"{first.state} belongs to a daemon that runs (process {first.process.pid})" in done.stderr.decode()
+    assert b"another state_dir" in done.stderr
+    assert first.build(first.inline(busybox, "echo still here"))["buildStatus"] == "SUCCEEDED"
+
+
+def test_who_asks_a_daemon_that_does_not_run_is_told_so(new_daemon: DaemonMaker) -> None:
+    daemon = new_daemon()
+    done = daemon.cli("builds")
+    assert done.returncode == 3
+    assert f"no daemon listens on {daemon.state}/agent.sock" in done.stderr.decode()
+
+
+@pytest.mark.parametrize("text", ["state_dir: [1", "builds: {max_concurrent: many}", "unknown: 1"], ids=str)
+def test_a_daemon_does_not_start_with_settings_that_are_wrong(new_daemon: DaemonMaker, text: str) -> None:
+    daemon = new_daemon()
+    daemon.config.write_text(text)
+    done = daemon.cli("serve")
+    assert done.returncode == 2
+    assert f"{daemon.config}:1:" in done.stderr.decode()
