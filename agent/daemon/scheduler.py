@@ -53,20 +53,22 @@ class Scheduler:
 
     def run(self, stop: StopToken) -> None:
         """Start what may start, until *stop*; then let go of the running builds and return."""
+        self.turn(stop)
         while not stop.is_set:
-            self.turn(stop)
             self._woken.wait(TICK_SECONDS)
             self._woken.clear()
+            self.turn(stop)
         for thread in self._running_threads():
             thread.join()
 
     def turn(self, letting_go: StopToken) -> None:
         """One look at the queue: end what need not start, tell running builds to stop, start what may."""
         queue = Queue(self.database)
-        self._renew(queue)
         places = queue.places()
         waiting = [place for place in places if not place.owner]
         running = [place for place in places if place.owner]
+        if running:
+            self._renew(queue)
         for place in running:
             self._pass_on_stop(place)
             self._take_up(place, letting_go)
@@ -93,7 +95,7 @@ class Scheduler:
     def _take_up(self, place: Place, letting_go: StopToken) -> None:
         """Set out with a build that was begun and is nobody's now: its daemon is gone, or its thread broke."""
         with self._lock:
-            if place.build in self._at_hand or letting_go.is_set:
+            if place.build in self._at_hand:
                 return
         queue = Queue(self.database)
         # Whoever owned it is dead: the lock of the state directory says so, and its lease need not be waited for.
@@ -153,10 +155,10 @@ class Scheduler:
         self.wake()
 
     def _renew(self, queue: Queue) -> None:
-        """Keep the leases of running builds alive; a daemon that has none writes nothing."""
-        now = self.clock.monotonic()
-        if self._running_threads() and now - self._renewed >= LEASE_SECONDS / 3:
-            queue.renew(self.owner, self.clock.now(), LEASE_SECONDS)
+        """Keep the leases of running builds alive; not at every turn, for it is a write."""
+        now = self.clock.now()
+        if abs(now - self._renewed) >= LEASE_SECONDS / 3:
+            queue.renew(self.owner, now, LEASE_SECONDS)
             self._renewed = now
 
     def _pass_on_stop(self, place: Place) -> None:
