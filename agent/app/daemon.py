@@ -13,6 +13,7 @@ from agent.daemon.intake import Intake
 from agent.daemon.janitor import Janitor
 from agent.daemon.policy import Limits
 from agent.daemon.reception import Reception
+from agent.daemon.redelivery import Redelivery
 from agent.daemon.scheduler import Scheduler
 from agent.daemon.supervisor import Supervisor
 from agent.daemon.watchdog import Watchdog
@@ -152,6 +153,7 @@ class Daemon:
             FileWatch(projects=self._targets, look_now=poll.look_now),
             self._settings,
             janitor,
+            Redelivery(workshop.database, workshop.recorder, workshop.reopen_log, workshop.log_dir, workshop.clock),
             ControlServer(reception, self._estate.state, lambda resource: workshop.identity.arn(resource)),
             HttpServer(reception, live.settings.http.host, live.settings.http.port),
             Watchdog(self._notifier, lambda: self._supervisor.alive),

@@ -18,11 +18,14 @@ from agent.buildlog.stamps import PREFIX, stamp
 from agent.buildlog.tail import Tail
 from agent.errors import DiskFull
 from agent.kit.clock import Clock
+from agent.kit.service import StopToken
 
 COMMIT_SECONDS = 0.05
 COMMIT_BYTES = 1 << 20
 SINK_FAREWELL_SECONDS = 0.2
 """How long `leave` waits for a sink that is in the middle of a call."""
+HURRY_SECONDS = 0.25
+"""How late `close` notices that it has to hurry."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,8 @@ class Transcript:
             self._closed = self._totals()
             self._spool.close()
 
-    def close(self, deadline_seconds: float) -> LogTotals:
-        """End the log: let the sinks catch up, at most *deadline_seconds*, and return how it went.
+    def close(self, deadline_seconds: float, *, hurry: StopToken | None = None) -> LogTotals:
+        """End the log: let the sinks catch up, at most *deadline_seconds* or until *hurry*, and return how it went.
 
         A sink that is late is a problem in the totals, not an error; a transcript opened on the same directory and
         closed again delivers the rest.
@@ -145,7 +148,7 @@ class Transcript:
         for delivery in self._deliveries:
             delivery.finish()
         for delivery in self._deliveries:
-            self._clock.wait(max(0.0, until - self._clock.monotonic()), delivery.done)
+            self._let_catch_up(delivery, until, hurry or StopToken())
             delivery.give_up()
         with self._lock:
             self._closed = self._totals()
@@ -189,6 +192,11 @@ class Transcript:
                 self._commit(sync=True)
         except (DiskFull, OSError) as error:
             self._trouble = str(error)
+
+    def _let_catch_up(self, delivery: Delivery, until: float, hurry: StopToken) -> None:
+        left = until - self._clock.monotonic()
+        while left > 0 and not hurry.is_set and not self._clock.wait(min(left, HURRY_SECONDS), delivery.done):
+            left = until - self._clock.monotonic()
 
     def _abandon(self) -> None:
         pump, self._pump = self._pump, None

@@ -32,6 +32,11 @@ class LogRecord(Shape):
     delivered: dict[str, int] = Field(default_factory=dict)
     problems: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def owing(self) -> bool:
+        """Whether a sink has less than the whole log."""
+        return any(count < self.bytes for count in self.delivered.values())
+
 
 class CacheRecord(Shape):
     """What the cache did for a build: `hit`, `miss` or `off`, and whether it was saved."""

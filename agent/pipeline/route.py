@@ -18,6 +18,7 @@ _log = get_logger("pipeline")
 
 RETRY_PAUSES = (1.0, 5.0, 15.0)
 """Seconds between two tries of a step whose fault may pass by itself."""
+REST_SECONDS = 0.5
 
 
 class When(Enum):
@@ -121,7 +122,9 @@ def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
         except BuildspecdError as error:
             if error.retry and pause is not None and step.when is not When.ALWAYS:
                 _log.warning("step failed, trying again", build=job.build.id, step=step.name, error=error.message)
-                job.tools.clock.wait(pause, job.letting_go)
+                job.transcript.begin(f"{step.name}, again")  # its own lines: those of the step are not said twice
+                job.say(f"{error.message}; trying again in {pause:g} s")
+                rest(job, pause)
                 continue
             return explained(job, error)
         except Exception as error:  # noqa: BLE001 - edge 2 of 4: a bug in one step must not skip those that always run
@@ -129,6 +132,14 @@ def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
             return Status.FAULT, PhaseContext(status_code="INTERNAL_ERROR", message=f"{step.name}: {error!r}")
         return None
     return None
+
+
+def rest(job: Job, seconds: float) -> None:
+    """Pause; a build that is not to go on does not wait for the end of it."""
+    until = job.tools.clock.monotonic() + seconds
+    while (left := until - job.tools.clock.monotonic()) > 0:
+        if job.stop_asked.is_set or job.tools.clock.wait(min(left, REST_SECONDS), job.letting_go):
+            return
 
 
 def explained(job: Job, error: BuildspecdError) -> tuple[Status, PhaseContext]:

@@ -203,8 +203,9 @@ def finish(job: Job) -> None:
         clear_away(job)
     except EngineUnavailable as error:  # the build is over, and good or bad without this
         _log.warning("the janitor will clear away this build", build=job.build.id, error=error.message)
-    totals = job.transcript.close(job.tools.log_patience)
-    job.build = job.recorder.save(job.build.evolve(logs=log_record(job.build, totals)))
+    finally:
+        totals = job.transcript.close(job.tools.log_patience, hurry=job.letting_go)
+        job.build = job.recorder.save(job.build.evolve(logs=log_record(job.build, totals)))
 
 
 def clear_away(job: Job) -> None:

@@ -35,7 +35,7 @@ class Toolbox:
     region: str
     owner: tuple[int, int] | None = None
     stop_grace: float = 10.0
-    log_patience: float = 60.0
+    log_patience: float = 8.0
     artifacts_to: Path | None = None
     uploads: bool = True
     extra_variables: Mapping[str, str] = field(default_factory=dict)

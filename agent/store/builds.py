@@ -39,8 +39,9 @@ class Builds:
     def save(self, build: Build) -> None:
         """Store the new state of a build that is there."""
         self._database.execute(
-            "UPDATE builds SET status = ?, document = ? WHERE id = ?",
+            "UPDATE builds SET status = ?, owing = ?, document = ? WHERE id = ?",
             build.status.value,
+            build.complete and build.logs.owing,
             build.model_dump_json(),
             build.id,
         )
@@ -67,6 +68,10 @@ class Builds:
         return self._several(
             "SELECT document FROM builds WHERE status = ? ORDER BY created, number", Status.IN_PROGRESS.value
         )
+
+    def owing(self, since: float) -> list[Build]:
+        """Return the ended builds made after *since* whose log some sink has not got whole, oldest first."""
+        return self._several("SELECT document FROM builds WHERE owing = 1 AND created >= ? ORDER BY created", since)
 
     def last_of(self, project: str) -> Build | None:
         """Return the newest build of a project."""
