@@ -1,1 +1,1 @@
-"""TODO"""
+"""Artifacts: which files of a build are kept, how they are packed, and under which key they lie."""

@@ -14,7 +14,7 @@ from agent.cli.plaintext import plain
 from agent.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from agent.app.run import LocalRun
     from agent.kit.clock import Clock
@@ -79,15 +79,12 @@ def run(
     from agent.kit.service import StopToken
     from agent.settings.load import settings_file
 
-    given: dict[str, str] = {}
-    for file in env_files or ():
-        given |= env_file(file)
     stop = StopToken()
     order = LocalRun(
         directory=directory.absolute(),
         buildspec=buildspec,
         image=image,
-        variables=given | variables(env or ()),
+        variables=_variables(env_files or (), env or ()),
         project=project,
         config=settings_file(config),
         artifacts=artifacts and artifacts.absolute(),
@@ -105,6 +102,14 @@ def run(
         else:
             code = built(order, as_json, run_local)
     raise typer.Exit(code)
+
+
+def _variables(files: Iterable[Path], given: Iterable[str]) -> dict[str, str]:
+    """Return the variables of all files, with those of `-e` on top."""
+    found: dict[str, str] = {}
+    for file in files:
+        found |= env_file(file)
+    return found | variables(given)
 
 
 def built(order: LocalRun, as_json: bool, build_it: Callable[[LocalRun], Build]) -> int:

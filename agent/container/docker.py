@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +20,7 @@ from agent.container.spec import (
     EngineFacts,
     Mount,
     RegistryLogin,
+    container_name,
 )
 from agent.errors import ContainerDied, ContainerLost, EngineUnavailable, ImageUnavailable, UserError
 from agent.kit.clock import Clock, SystemClock
@@ -314,8 +314,7 @@ class DockerEngine:
         return True
 
     def _runs(self, container: str) -> bool:
-        state = self.inspect(container)
-        return state is not None and state.running
+        return (state := self.inspect(container)) is not None and state.running
 
     def _term_to_all(self, container: str) -> None:
         """Best effort: a container that is just ending, or has no shell, refuses with all sorts of statuses."""
@@ -338,11 +337,6 @@ class DockerEngine:
         except (ReadTimeout, Disconnected):
             return not self._runs(container)
         return True
-
-
-def container_name(build_id: str) -> str:
-    """Return the name of a build's container: `buildspecd-` and the part of the id after the colon."""
-    return "buildspecd-" + re.sub(r"[^A-Za-z0-9_.-]", "-", build_id.rpartition(":")[2])
 
 
 def _connect(base_url: str | None, timeout: float) -> APIClient:

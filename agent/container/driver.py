@@ -123,9 +123,9 @@ def forget(directory: Path) -> None:
 
     The log stays: it holds nothing yet, and is being followed.
     """
-    for name in os.listdir(directory) if directory.is_dir() else ():
-        if name in ("journal", "result") or name.startswith(("before.", "after.")):
-            (directory / name).unlink(missing_ok=True)
+    for file in directory.iterdir() if directory.is_dir() else ():
+        if file.name in ("journal", "result") or file.name.startswith(("before.", "after.")):
+            file.unlink(missing_ok=True)
 
 
 def write_plan(directory: Path, plan: DriverPlan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -71,3 +72,8 @@ class EngineFacts:
     storage_driver: str
     cgroup_version: str
     live_restore: bool
+
+
+def container_name(build_id: str) -> str:
+    """Return the name of a build's container: `buildspecd-` and the part of the id after the colon."""
+    return "buildspecd-" + re.sub(r"[^A-Za-z0-9_.-]", "-", build_id.rpartition(":")[2])

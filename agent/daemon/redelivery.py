@@ -64,7 +64,7 @@ class Redelivery:
                 self._bring(build, stop)
 
     def _due(self, build: Build) -> float:
-        """Return when *build* may be tried, in epoch seconds; of what a process before this one closed, no thread is left."""
+        """Return when *build* may be tried, in epoch seconds. Of a process before this one no thread is left."""
         if build.id in self._tried:
             return self._tried[build.id] + self._pauses[build.id]
         ended = build.end_time or 0.0

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Environment: the variables of a build, layer over layer, and where their secret values come from."""

@@ -31,6 +31,8 @@ from agent.pipeline.places import MOUNTED, source_dirs
 _log = get_logger("pipeline")
 LOOK_SECONDS = 0.02
 """Pause between two looks at journal and result; bounds how late the end of a build is seen."""
+EXIT_SECONDS = 2.0
+"""Longest time between a driver's result and the end of its container."""
 INSPECT_SECONDS = 1.0
 """Pause between two questions to the engine whether the container still lives."""
 
@@ -253,6 +255,17 @@ class Watch:
             job.check()
             clock.wait(INSPECT_SECONDS, job.letting_go)
 
+    def last_state(self) -> ContainerState | None:
+        """Return how a container stands whose result is there; its end follows at once, and with it the word on memory.
+
+        While it runs the engine may not have been told yet that the kernel killed one of its processes.
+        """
+        job, clock = self.job, self.job.tools.clock
+        end = clock.monotonic() + EXIT_SECONDS
+        while (state := self.state()) and state.running and clock.monotonic() < end and not job.letting_go.is_set:
+            clock.wait(LOOK_SECONDS, job.letting_go)
+        return state
+
     def _see_that_it_lives(self) -> None:
         state = self.state()
         alive = state is not None and state.running
@@ -292,7 +305,7 @@ def _judge(job: Job, watch: Watch) -> None:
     if result is None or result.outcome in ("stopped", "refused"):
         raise ContainerDied(f"the build ended before its commands did: {driver.read_diagnostics(job.paths.control)}")
     if not result.succeeding:
-        state = watch.state()
+        state = watch.last_state()
         if state is not None and state.oom_killed:
             job.say("A process of this build was killed because the container ran out of memory")
             advice = "a process ran out of memory: raise environment.computeType or agent.resources.memory"

@@ -126,7 +126,7 @@ class Job:
     def deadline(self) -> float:
         """When the build's time is over, in epoch seconds; the clock starts with PROVISIONING.
 
-        It stops when the commands have ended: a daemon that was away must not cost a build that came to its end in time.
+        It stops when the commands have ended: a daemon that was away must not cost a build that ended in time.
         """
         if _COMMANDS in self.build.steps_done:
             return math.inf

@@ -44,7 +44,7 @@ def plan_read(plan: Plan) -> Iterator[str]:
     for notice in plan.notices:
         yield f"warning: {notice}"
     if plan.variables.git_credential_helper:
-        yield "warning: git commands of the build get no credentials from this version; git-credential-helper is ignored"
+        yield "warning: builds are given no git credentials by this version; git-credential-helper is ignored"
     if plan.has_reports:
         yield "warning: reports are not collected by this version; the section `reports` is ignored"
     if plan.has_batch:

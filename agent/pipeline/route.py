@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from agent.errors import BuildspecdError
+from agent.errors import BuildspecdError, DiskFull
 from agent.kit.logging import get_logger
 from agent.model.build import Build
 from agent.model.phase import PhaseContext, PhaseType
@@ -77,17 +77,34 @@ def travel(job: Job, route: Sequence[Step] = ROUTE) -> Status:
     for step in route:
         if step.name in job.build.steps_done or not wanted(step.when, job):
             continue
-        if shows(step.phase, job.build):
-            job.build = job.recorder.enter(job.build, step.phase)
-        ended = attempt(step, job) or (step.outcome(job) if step.closes else None)
-        job.build = done = job.build.evolve(steps_done=(*job.build.steps_done, step.name))
-        if ended:
-            close(job, *ended)
-        if job.build is done:
-            job.build = job.recorder.save(done)
+        try:
+            take(step, job)
+        except DiskFull as error:
+            give_up(job, error)
     status = job.verdict
     job.build = job.recorder.complete(job.build, Status.SUCCEEDED if status is Status.IN_PROGRESS else status)
     return job.build.status
+
+
+def take(step: Step, job: Job) -> None:
+    """Do *step*, and store that and how it was done. Raises `LetGo`, and `DiskFull` when there is no room to go on."""
+    if shows(step.phase, job.build):
+        job.build = job.recorder.enter(job.build, step.phase)
+    ended = attempt(step, job) or (step.outcome(job) if step.closes else None)
+    job.build = done = job.build.evolve(steps_done=(*job.build.steps_done, step.name))
+    if ended:
+        close(job, *ended)
+    if job.build is done:
+        job.build = job.recorder.save(done)
+
+
+def give_up(job: Job, error: DiskFull) -> None:
+    """End a build that found no room on the disk. Its own files go first: without room its end could not be stored."""
+    _log.error("the disk is full, giving up a build", build=job.build.id, error=error.message)
+    steps.make_room(job)
+    if job.build.phases[-1].end_time is not None:
+        job.build = job.recorder.enter(job.build, PhaseType.FINALIZING)
+    close(job, *explained(job, error))
 
 
 def shows(phase: PhaseType, build: Build) -> bool:
@@ -115,7 +132,7 @@ def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
             if step.when is not When.ALWAYS and not step.attaches:
                 job.check()
             step.run(job)
-        except LetGo:
+        except (LetGo, DiskFull):
             raise
         except Cut as cut:
             return cut.status, cut.context

@@ -196,6 +196,15 @@ def upload_artifacts(job: Job) -> None:
 
 def finish(job: Job) -> None:
     """FINALIZING: nothing is left but the plan and the log, and the log is where it belongs."""
+    try:
+        make_room(job)
+    finally:
+        totals = job.transcript.close(job.tools.log_patience, hurry=job.letting_go)
+        job.build = job.recorder.save(job.build.evolve(logs=log_record(job.build, totals)))
+
+
+def make_room(job: Job) -> None:
+    """Remove all of a build that has ended but its log; what an engine that is away prevents is left to the janitor."""
     if job.prefetch is not None:
         job.prefetch.result(lambda _: None)  # it must not write into what is removed now
     shutil.rmtree(job.paths.secrets, ignore_errors=True)
@@ -203,9 +212,6 @@ def finish(job: Job) -> None:
         clear_away(job)
     except EngineUnavailable as error:  # the build is over, and good or bad without this
         _log.warning("the janitor will clear away this build", build=job.build.id, error=error.message)
-    finally:
-        totals = job.transcript.close(job.tools.log_patience, hurry=job.letting_go)
-        job.build = job.recorder.save(job.build.evolve(logs=log_record(job.build, totals)))
 
 
 def clear_away(job: Job) -> None:
@@ -220,7 +226,7 @@ def clear_away(job: Job) -> None:
 
 
 def log_record(build: Build, totals: LogTotals) -> LogRecord:
-    """Return the build's record of its log, with how it stands now; a sink that is not asked any more keeps its count."""
+    """Return the record of a log with how it stands now; a sink that is not asked any more keeps its count."""
     return build.logs.evolve(
         bytes=totals.bytes,
         lines=totals.lines,

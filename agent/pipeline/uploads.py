@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from agent.artifacts.destination import deliver, unpack_to
@@ -11,7 +12,7 @@ from agent.artifacts.key import artifact_key
 from agent.artifacts.select import select
 from agent.buildspec.plan import ArtifactPlan
 from agent.container.driver import Expanded, read_expansions
-from agent.errors import UserError
+from agent.errors import Unavailable, UploadRefused, UserError
 from agent.kit.beyond import Beyond
 from agent.model.build import ArtifactRecord, ExportedVariable
 from agent.model.project import Artifacts
@@ -70,21 +71,32 @@ def _one(job: Job, artifact: ArtifactPlan, settings: Artifacts) -> ArtifactRecor
             target = into / artifact.identifier if artifact.identifier else into
             unpack_to(selection, target)
             return ArtifactRecord(location=target.as_uri(), artifact_identifier=artifact.identifier)
-        return deliver(
-            selection,
-            settings,
-            job.tools.open_store(settings.location or ""),
-            key=artifact_key(
+        with _in_codebuilds_words():
+            return deliver(
+                selection,
                 settings,
-                project=job.build.project.name,
-                build_uuid=job.build.uuid,
-                override=chosen.name,
-                s3_prefix=chosen.s3_prefix,
-            ),
-            build_arn=job.build.arn,
-            encryption_key=job.build.project.encryption_key,
-            scratch=Path(scratch),
-        )
+                job.tools.open_store(settings.location or ""),
+                key=artifact_key(
+                    settings,
+                    project=job.build.project.name,
+                    build_uuid=job.build.uuid,
+                    override=chosen.name,
+                    s3_prefix=chosen.s3_prefix,
+                ),
+                build_arn=job.build.arn,
+                encryption_key=job.build.project.encryption_key,
+                scratch=Path(scratch),
+            )
+
+
+@contextmanager
+def _in_codebuilds_words() -> Iterator[None]:
+    """Have what goes wrong with an upload begin as CodeBuild begins it (buildspec.md 10.6)."""
+    try:
+        yield
+    except (UploadRefused, Unavailable) as error:
+        error.message = f"Error uploading artifacts: {error.message}"
+        raise
 
 
 def expanded_plan(artifact: ArtifactPlan, found: Mapping[str, Expanded]) -> ArtifactPlan:

@@ -57,12 +57,13 @@ class Fate:
                 os.kill(os.getpid(), signal.SIGKILL)
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _EFFECTS:
+        if event in _EFFECTS or (event == "open" and _writes(*arguments)):
             self.meet()
-        elif event == "open" and isinstance(arguments[2], int) and arguments[2] & _WRITING:
-            # How often the driver's FIFO is tried depends on chance.
-            if not str(arguments[0]).endswith("/go"):
-                self.meet()
+
+
+def _writes(path: object, _mode: object, flags: object) -> bool:
+    """Whether a file is opened to be changed; how often the driver's FIFO is tried depends on chance."""
+    return isinstance(flags, int) and bool(flags & _WRITING) and not str(path).endswith("/go")
 
 
 class MortalDatabase(Database):

@@ -1,7 +1,9 @@
-"""The process of a build is killed ahead of every single thing that it does; the build must end as if nothing had been."""
+"""The process of a build is killed ahead of every single thing that it does; the build ends as if nothing had been."""
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import random
 import shutil
@@ -13,11 +15,12 @@ from pathlib import Path
 import pytest
 
 from agent.kit.clock import SystemClock
-from agent.model.status import Status
 from tests.restart.world import SECRET, Mortals, World, outcome
 
-PARTS = 6
+PARTS = 4
 """The points are dealt out to so many tests, which run side by side."""
+EVERY = int(os.environ.get("RESTART_EVERY", "4"))
+"""Of the points of a part, every so many-th is tried, beginning with one by chance; `RESTART_EVERY=1` tries all."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,23 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
 
 
 def points(part: int) -> Iterator[int]:
-    return iter(range(1 + part, 2000, PARTS))
+    """Deal out the points; whoever fails says which one it was."""
+    first = part + PARTS * random.SystemRandom().randrange(EVERY)
+    return iter(range(1 + first, 2000, PARTS * EVERY))
+
+
+def die(mortals: Mortals, world: World, point: int, unless: Callable[[], bool]) -> str:
+    """Live one life that ends at *point*, or a little after *unless* holds; return how the build ended, if it did."""
+    child = mortals.start(world, point)
+    over: list[str] = []
+    waiting = threading.Thread(target=lambda: over.append(mortals.end()))
+    waiting.start()
+    if until(lambda: bool(over) or unless(), 20):
+        until(lambda: bool(over), 0.1)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(child, signal.SIGKILL)
+    waiting.join()
+    return over[0]
 
 
 @pytest.mark.parametrize("part", range(PARTS))
@@ -100,6 +119,100 @@ def test_killed_again_and_again_a_build_ends_as_if_nothing_had_been(
         live(mortals, world)
         assert_same(world, undisturbed, f"seed {seed}")
         world.close()
+
+
+@pytest.mark.parametrize("phase", ["INSTALL", "POST_BUILD"])
+def test_stopped_while_nobody_looked_a_build_is_stopped_and_all_that_it_printed_is_in_the_log(
+    phase: str, mortals: Mortals, template: World, tmp_path: Path
+) -> None:
+    for point in itertools.chain(points(0), [0]):
+        world = fresh(template, tmp_path)
+        world.engine.stays_in = phase
+        assert not die(mortals, world, point, lambda at=world: f"Entering phase {phase}" in at.engine.printed)
+        reached = bool(world.engine.printed)
+        world.ask_to_stop()
+        assert live(mortals, world) == "STOPPED", point
+        assert world.log_holds(world.engine.printed), point
+        assert world.left_behind() == [], point
+        assert [kind for kind in world.events if kind == ("state", "STOPPED")] == [("state", "STOPPED")], point
+        assert len(world.events) == len(set(world.events)), point
+        world.close()
+        if reached:
+            return
+    raise AssertionError(f"{phase} was never reached")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_container_that_dies_meanwhile_is_a_fault_once_a_phase_had_begun_and_made_anew_before(
+    gone: bool, mortals: Mortals, template: World, undisturbed: World, tmp_path: Path
+) -> None:
+    for point in itertools.chain(points(gone), [0]):
+        world = fresh(template, tmp_path)
+        world.engine.stays_in = "BUILD"
+        assert not die(mortals, world, point, lambda at=world: "Entering phase BUILD" in at.engine.printed)
+        begun = bool(world.engine.printed)
+        world.engine.end_all()
+        if gone:
+            world.engine.containers.clear()
+        world.engine.stays_in = ""
+        assert live(mortals, world) == ("FAULT" if begun else "SUCCEEDED"), point
+        build = world.build
+        if begun:
+            assert "Build container found dead before completing the build" in str(build.phases[-3].contexts), point
+            assert SECRET not in world.log.decode()
+        else:
+            assert outcome(build)["phases"] == outcome(undisturbed.build)["phases"], point
+        assert world.log_holds(world.engine.printed), point
+        assert world.left_behind() == [], point
+        world.close()
+        if begun:
+            return
+    raise AssertionError("BUILD was never reached")
+
+
+def test_after_the_host_was_started_anew_nothing_secret_is_shown(
+    mortals: Mortals, template: World, tmp_path: Path
+) -> None:
+    world = fresh(template, tmp_path)
+    world.engine.stays_in = "BUILD"
+    die(mortals, world, 0, lambda: "Entering phase BUILD" in world.engine.printed)
+    world.engine.end_all()
+    (world.root / "log" / "checkpoint.json").unlink()  # as if nothing had been read yet
+    shutil.rmtree(world.state / "runtime")
+    assert live(mortals, world) == "FAULT"
+    assert "PRE_BUILD line 19 ***" in world.log.decode()
+    assert SECRET not in world.log.decode()
+    world.close()
+
+
+@pytest.mark.parametrize("damage", ["{", "", '{"phases": 7}', None])
+def test_a_damaged_plan_ends_the_build_with_a_fault_that_names_the_file(
+    damage: str | None, mortals: Mortals, template: World, tmp_path: Path
+) -> None:
+    world = fresh(template, tmp_path)
+    world.engine.stays_in = "BUILD"
+    die(mortals, world, 0, lambda: "Entering phase BUILD" in world.engine.printed)
+    if damage is None:
+        (world.root / "plan.json").unlink()
+    else:
+        (world.root / "plan.json").write_text(damage)
+    assert live(mortals, world) == "FAULT"
+    assert "plan.json" in str(world.build.phases[-3].contexts)
+    assert world.engine.containers == {}
+    world.close()
+
+
+@pytest.mark.parametrize("damage", ["{", "\x00\xff", "[]", '{"raw": "x"}', '{"raw": null, "said": 5}', '{"raw": -5}'])
+def test_a_damaged_checkpoint_costs_no_build(damage: str, mortals: Mortals, template: World, tmp_path: Path) -> None:
+    world = fresh(template, tmp_path)
+    world.engine.stays_in = "BUILD"
+    die(mortals, world, 0, lambda: "Entering phase BUILD" in world.engine.printed)
+    (world.root / "log" / "checkpoint.json").write_text(damage)
+    world.engine.stays_in = ""
+    assert live(mortals, world) == "SUCCEEDED"
+    assert "checkpoint was damaged" in world.build.logs.problems["output"]
+    assert world.log_holds(world.engine.printed)
+    world.close()
 
 
 def assert_same(world: World, other: World, when: str) -> None:

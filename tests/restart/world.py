@@ -64,6 +64,7 @@ class Driver(threading.Thread):
         self.workspace = next(source for target, source in mounts.items() if target.startswith("/codebuild/output/src"))
         self.go = os.open(self.control / "go", os.O_RDWR | os.O_NONBLOCK)
         self.heard = b""
+        self.pause = threading.Event()
 
     def run(self) -> None:
         """Run the build, unless the container ends first."""
@@ -100,7 +101,7 @@ class Driver(threading.Thread):
             self._print(f"[Container] 2026/01/01 00:00:00.000000 Entering phase {phase}\n")
             self._note(f"phase\t{phase}")
             while self.engine.stays_in == phase and self._alive:
-                time.sleep(_LOOK)
+                self.pause.wait(_LOOK)
             if not self._alive:
                 return False
             self._print("".join(f"{phase} line {number} {SECRET}\n" for number in range(20)))
@@ -308,9 +309,14 @@ class World:
         """The log without its times."""
         return _STAMP.sub(b"[Container] ", (self.root / "log" / "log").read_bytes())
 
+    def log_holds(self, printed: str) -> bool:
+        """Whether the log holds all of what the container printed, masked, once and in order."""
+        wanted = _STAMP.sub(b"[Container] ", printed.encode().replace(SECRET.encode(), b"***"))
+        return wanted in self.log
+
     def left_behind(self) -> list[str]:
         """Return what a build that has ended should not have left."""
-        secrets = [path for path in (self.state / "runtime").glob("*/*")]
+        secrets = list((self.state / "runtime").glob("*/*"))
         rest = [path for path in self.root.iterdir() if path.name not in ("plan.json", "log")]
         aside = [path for path in self.root.rglob("*") if path.name.startswith(".")]
         return [*self.engine.containers, *map(str, (*secrets, *rest, *aside))]

@@ -54,7 +54,7 @@ def test_dot_files_and_folders_below_the_base_directory_are_taken(source: Source
     assert source.names("**/*", base_directory="dist") == [".x", "a/b.txt"]
 
 
-def test_nothing_matches(source: Source) -> None:
+def test_no_match_at_all_fails_in_the_words_of_codebuild(source: Source) -> None:
     with pytest.raises(ArtifactsMissing) as caught:
         source.select("missing.zip")
     assert caught.value.message == "no matching artifact paths found"
