@@ -75,7 +75,7 @@ def _usable(table: Table, findings: Findings) -> Table:
             findings.warning(value, f"`{shown(name)}` cannot be the name of a variable and is ignored")
             continue
         if not _SHELL_NAME.fullmatch(name):
-            findings.warning(value, f"variable `{shown(name)}` has a name that a shell cannot use")
+            findings.warning(value, f"variable `{shown(name)}` has a name that a shell cannot use and is left out")
         elif name.startswith(_OURS) and name not in _SETTABLE:
             findings.warning(value, f"variable `{shown(name)}`: names that begin with {_OURS} are reserved")
         usable[name] = value

@@ -164,7 +164,13 @@ bd_start_pump() {
 
 # Starts the pump again when somebody killed it and its supervisor.
 bd_keep_pump() {
-    [ -z "$bd_pump" ] || kill -0 "$bd_pump" || bd_start_pump
+    [ -z "$bd_pump" ] || bd_pump_lives || bd_start_pump
+}
+
+# Whether the supervisor runs. One that was killed and that nobody has waited for yet is alive to `kill -0`.
+bd_pump_lives() {
+    read -r bd_stat <"/proc/$bd_pump/stat" || return
+    case ${bd_stat##*) } in Z* | X*) return 1 ;; esac
 }
 
 # Kills every process of this container but the driver and its pump, until none is left. Only PID 1 may do that:
@@ -418,6 +424,7 @@ bd_run_commands() {
     [ -z "$bd_stopping" ] || return
     bd_state=SUCCEEDED
     if [ "$bd_first_failed" = 0 ]; then
+        bd_message= # a retry may have mended what it told
         bd_note phase-end "$bd_phase" SUCCEEDED
         return
     fi

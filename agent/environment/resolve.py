@@ -72,14 +72,16 @@ def choose(
 ) -> Choices:
     """Return the winner of each name: start-build override, then project, then buildspec (buildspec.md 6.1).
 
-    Within the buildspec `secrets-manager` beats `parameter-store` beats `variables`. Names that no shell knows, values
-    with a NUL and names of the agent's own (6.1) are left out or kept with a warning each.
+    Within the buildspec `secrets-manager` beats `parameter-store` beats `variables`. Names that no shell knows and
+    values with a NUL are left out, names of the agent's own (6.1) are kept, with a warning each; of the names in the
+    buildspec its reader has warned already.
     """
     warnings: list[str] = []
     winners: dict[str, Choice] = {}
     for choice in _from_weak_to_strong(overrides, project, plan):
         if warning := _complaint(choice.variable):
-            warnings.append(warning)
+            if choice.layer != "buildspec" or _NAME.fullmatch(choice.variable.name):
+                warnings.append(warning)
             continue
         earlier = winners.get(choice.variable.name)
         if earlier and earlier.layer == choice.layer:
@@ -87,8 +89,11 @@ def choose(
                 f"{choice.variable.name} is set twice in the {_title(choice.layer)}; the last value is used"
             )
         winners[choice.variable.name] = choice
-    reserved = [name for name in winners if name.startswith(_RESERVED) and name not in _USER_SETTABLE]
-    warnings += [f"{name}: names that start with {_RESERVED} are reserved for the build agent" for name in reserved]
+    warnings += [
+        f"{name}: names that start with {_RESERVED} are reserved for the build agent"
+        for name, winner in winners.items()
+        if name.startswith(_RESERVED) and name not in _USER_SETTABLE and winner.layer != "buildspec"
+    ]
     return Choices(winners, tuple(dict.fromkeys(warnings)))
 
 

@@ -178,7 +178,7 @@ class Mirror:
 
     def _fetch(self, arguments: Sequence[str]) -> None:
         with self.locked() as handle:
-            _drop_stale_locks(self.path)
+            _drop_debris(self.path)
             answer = self.git.ask(
                 f"--git-dir={self.path}",
                 *_FETCH,
@@ -188,6 +188,8 @@ class Mirror:
                 keep_open=(handle,),
             )
             os.utime(self.path)
+            if answer.status != 0:
+                _drop_debris(self.path)  # on a full disk nobody could write before the next fetch
         if answer.status != 0:
             raise explain(answer.err or f"git fetch ended with status {answer.status}", self.remote.url.text)
 
@@ -205,11 +207,11 @@ class Mirror:
         write_atomic(self.path / "HEAD", b"ref: refs/heads/main\n", sync=False)
 
 
-def _drop_stale_locks(path: Path) -> None:
-    """Remove lock files of a git that was killed. We hold the mirror, so no living git has any."""
+def _drop_debris(path: Path) -> None:
+    """Remove locks and half-written files of a git that failed or was killed. We hold the mirror: no living git has any."""
     for name in ("packed-refs.lock", "shallow.lock", "config.lock", "HEAD.lock"):
         (path / name).unlink(missing_ok=True)
     for lock in (path / "refs").rglob("*.lock"):
         lock.unlink(missing_ok=True)
-    for part in (path / "objects" / "pack").glob("tmp_*"):
+    for part in (path / "objects").glob("*/tmp_*"):  # of packs and of loose objects
         part.unlink(missing_ok=True)

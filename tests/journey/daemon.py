@@ -203,7 +203,9 @@ class Daemon:
         try:
             found = until(look, f"the end of {build['id']}", seconds)
         except AssertionError:
-            raise AssertionError(f"no end: {self.show(build)}\n{self.text(build)[-2000:]}\n{self.said()[-3000:]}") from None
+            raise AssertionError(
+                f"no end: {self.show(build)}\n{self.text(build)[-2000:]}\n{self.said()[-3000:]}"
+            ) from None
         assert found is not None
         return found
 

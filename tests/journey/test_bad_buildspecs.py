@@ -12,8 +12,7 @@ from tests.journey.daemon import Daemon, buildspec, failure
 pytestmark = pytest.mark.docker
 
 _BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
-    for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
 )
 _BROKEN = {
     "empty": (b"", "wrong number of container tags, expected 1"),
@@ -77,9 +76,7 @@ def test_a_buildspec_that_is_not_in_the_tree_is_not_found(
     daemon.assert_nothing_left(build)
 
 
-def test_an_unknown_key_is_a_warning_in_the_log_and_the_build_is_green(
-    daemon: Daemon, busybox: str
-) -> None:
+def test_an_unknown_key_is_a_warning_in_the_log_and_the_build_is_green(daemon: Daemon, busybox: str) -> None:
     spec = (
         "version: 0.2\nphaces: {}\nphases:\n  build:\n    comands: [echo no]\n    commands: [echo yes]\n"
         "    on-failure: CONTINUE\n"

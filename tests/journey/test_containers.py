@@ -19,7 +19,10 @@ INTERFACES = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | sort | tr '\\
 def test_a_build_sees_the_network_that_its_project_names(daemon: Daemon, busybox: str) -> None:
     with free_listener() as listener:
         port = listener.getsockname()[1]
-        commands = (f"echo interfaces $({INTERFACES})", f"nc -w 2 127.0.0.1 {port} </dev/null && echo reached || echo cut")
+        commands = (
+            f"echo interfaces $({INTERFACES})",
+            f"nc -w 2 127.0.0.1 {port} </dev/null && echo reached || echo cut",
+        )
         builds = {
             network: daemon.ask(daemon.inline(busybox, *commands, agent={"network": network}))
             for network in ("host", "bridge", "none")
@@ -47,9 +50,7 @@ def test_a_network_of_ones_own_can_be_named(daemon: Daemon, busybox: str) -> Non
 
 
 def test_a_command_that_needs_too_much_memory_is_told_so(daemon: Daemon, debian: str) -> None:
-    project = daemon.inline(
-        debian, "python3 -c 'x = bytearray(200 << 20)'", agent={"resources": {"memory": 64}}
-    )
+    project = daemon.inline(debian, "python3 -c 'x = bytearray(200 << 20)'", agent={"resources": {"memory": 64}})
     build = daemon.build(project)
     assert build["buildStatus"] == "FAILED"
     assert "A process of this build was killed because the container ran out of memory" in daemon.text(build)

@@ -21,7 +21,9 @@ CACHING = json.dumps(
     {
         "version": 0.2,
         "phases": {
-            "install": {"commands": ["ls deps 2>/dev/null || mkdir deps", "test -f deps/tool || echo tool > deps/tool"]},
+            "install": {
+                "commands": ["ls deps 2>/dev/null || mkdir deps", "test -f deps/tool || echo tool > deps/tool"]
+            },
             "build": {
                 "commands": [
                     "echo commit $CODEBUILD_RESOLVED_SOURCE_VERSION of $(cat file)",
@@ -146,7 +148,9 @@ def test_a_build_is_of_exactly_the_commit_that_was_pushed_even_when_the_branch_m
     old = repository.commit("old", file="old", **{"buildspec.yml": spec})
     new = repository.commit("new", file="new")
     project = daemon.project(busybox, source={"type": "GIT", "location": repository.url})
-    builds = [daemon.ask(project, sourceVersion=version) for version in (old, "main", new, "refs/heads/main^{" + old + "}")]
+    builds = [
+        daemon.ask(project, sourceVersion=version) for version in (old, "main", new, "refs/heads/main^{" + old + "}")
+    ]
     said = [daemon.text(daemon.ended(build)) for build in builds]
     assert f"built old at {old}" in said[0]
     assert all(f"built new at {new}" in text for text in said[1:3])

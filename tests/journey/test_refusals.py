@@ -63,9 +63,7 @@ def test_a_git_server_that_does_not_let_us_in(
 def test_an_image_that_the_registry_does_not_give(daemon: Daemon, status: int, word: str) -> None:
     with refusing_registry(status) as host:
         build = daemon.build(daemon.inline(f"{host}/team/app:1", "echo begun"))
-    _assert_refused(
-        daemon, build, "PROVISIONING", "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE", f"{host}/team/app:1", word
-    )
+    _assert_refused(daemon, build, "PROVISIONING", "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE", f"{host}/team/app:1", word)
     assert "begun" not in daemon.text(build)
 
 
@@ -107,7 +105,9 @@ def test_a_bucket_whose_policy_says_no(aws: Cloud, daemon: Daemon, busybox: str)
 @pytest.mark.parametrize("state", ["Disabled", "PendingDeletion", "gone"])
 def test_a_key_that_cannot_be_used(aws: Cloud, daemon: Daemon, busybox: str, state: str) -> None:
     bucket, kms = aws.bucket(), aws.client("kms")
-    key = aws.key() if state != "gone" else "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-4000-8000-000000000000"
+    key = (
+        aws.key() if state != "gone" else "arn:aws:kms:us-east-1:123456789012:key/00000000-0000-4000-8000-000000000000"
+    )
     if state == "Disabled":
         kms.disable_key(KeyId=key.rpartition("/")[2])
     elif state == "PendingDeletion":

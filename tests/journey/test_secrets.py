@@ -69,7 +69,7 @@ def test_secrets_reach_the_build_and_are_stars_everywhere_else(
     vault, bucket = Vault(aws), aws.bucket()
     name = f"secret-{uuid.uuid4().hex[:10]}"
     queue = aws.events_queue(name)
-    digest = "printf %s \"$PLAIN$SECURE$WHOLE$MEMBER$OLDER$MULTI\" | sha256sum"
+    digest = 'printf %s "$PLAIN$SECURE$WHOLE$MEMBER$OLDER$MULTI" | sha256sum'
     commands = [
         f"echo digest $({digest})",
         'for v in PLAIN SECURE WHOLE MEMBER OLDER; do eval "echo $v is \\$$v."; done',

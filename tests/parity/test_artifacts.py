@@ -23,7 +23,9 @@ GUIDE = {
 }
 
 
-def built(site: Site, artifacts: dict[str, Any], files: dict[str, str], commands: tuple[str, ...] = (), **settings: Any) -> Ended:
+def built(
+    site: Site, artifacts: dict[str, Any], files: dict[str, str], commands: tuple[str, ...] = (), **settings: Any
+) -> Ended:
     """Build a tree with an artifact that goes to the bucket, as a folder `out` unless *settings* say otherwise."""
     where = Artifacts(**{"type": "S3", "location": site.bucket, "name": "out", **settings})
     return site.build(spec(build=list(commands) or ["true"], artifacts=artifacts), files=files, artifacts=where)
@@ -190,7 +192,10 @@ def test_every_rule_of_the_globs(site: Site) -> None:
         "braces": ({"files": ["x{1,2}", "b{1,2}"]}, ["x{1,2}"]),
         "lead": ({"files": ["./top", "bare/..", "a"]}, ["top"]),
         "absolute": ({"files": ["/tmp/made/*"]}, ["tmp/made/by-absolute"]),
-        "folders": ({"files": ["**/*"], "base-directory": "a", "exclude-paths": "**/.*/**/*"}, ["deep/three", "one", "two"]),
+        "folders": (
+            {"files": ["**/*"], "base-directory": "a", "exclude-paths": "**/.*/**/*"},
+            ["deep/three", "one", "two"],
+        ),
         "named": ({"files": ["a/**/*"], "exclude-paths": ["a/deep/**/*", "**/two", "**/.*/**/*"]}, ["a/one"]),
         "flat": ({"files": ["a/deep/*", "sub/**/*"], "discard-paths": "yes"}, ["file", "three"]),
         "several": ({"files": ["**/*"], "base-directory": "s*"}, ["dir/file"]),

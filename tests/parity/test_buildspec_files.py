@@ -77,7 +77,7 @@ def test_case_08_artifacts_type_is_warned_of_and_the_build_goes_on(site: Site) -
     assert ended.status == "SUCCEEDED"
     after = ended.log.partition("Found possible syntax errors")[2]
     assert after.startswith(
-        " in buildspec: \nIn the section artifacts\n    The following keys cannot be identified:\n        type\n[Container] "
+        " in buildspec: \nIn the section artifacts\n    The following keys cannot be identified:\n        type\n[Cont"
     )
     start = ended.lines.index(f"YAML location is {ended.source}/buildspec.yml")
     assert ended.lines[start + 1 : start + 3] == [
@@ -102,7 +102,8 @@ def test_case_10_json_inline_runs_and_lies_in_codebuild_readonly(site: Site) -> 
 
 
 @pytest.mark.parametrize(
-    "text", ["version: 0.2\nphases: {build: {commands: [echo a]}}", "{version: 0.2, phases: {build: {commands: [echo a]}}}"]
+    "text",
+    ["version: 0.2\nphases: {build: {commands: [echo a]}}", "{version: 0.2, phases: {build: {commands: [echo a]}}}"],
 )
 def test_a_project_without_source_runs_its_inline_buildspec(site: Site, text: str) -> None:
     ended = site.build(source=Source(type="NO_SOURCE", buildspec=text))

@@ -1,4 +1,4 @@
-"""Cases 73 to 77 and 88 of buildspec.md, section 16, and section 11: caches, and runtimes that an image does not have."""
+"""Cases 73 to 77 and 88 of buildspec.md, section 16, and section 11: caches; runtimes that an image does not have."""
 
 from __future__ import annotations
 
@@ -127,6 +127,12 @@ def test_projects_share_keyed_copies_through_a_namespace(site: Site) -> None:
     built(site, wanted, put="shared", name="one", cache=shared)
     assert built(site, wanted, name="two", cache=shared).output == ["shared"]
     assert built(site, wanted, name="two").output == ["cold"]
+
+
+def test_local_cache_modes_are_told_to_be_without_effect(site: Site) -> None:
+    ended = built(site, {"paths": ["deps/**/*"]}, cache=Cache(type="LOCAL", modes=("LOCAL_CUSTOM_CACHE",)))
+    assert ended.status == "SUCCEEDED"
+    assert any("LOCAL cache modes are not kept" in line for line in ended.lines)
 
 
 def test_case_88_runtimes_are_skipped_with_a_warning_where_the_image_has_none(site: Site) -> None:

@@ -112,11 +112,11 @@ def test_case_28_bash_words_a_missing_command_its_own_way(site: Site) -> None:
 
 def test_case_29_a_dot_follows_the_command_in_the_message(site: Site) -> None:
     ended = site.build(spec(build=["test docker = ."]))
+    reason = "Error while executing command: test docker = .. Reason: exit status 1"
     assert ended.lines[-8:] == [
         "Command did not exit successfully test docker = . exit status 1",
         "Phase complete: BUILD State: FAILED",
-        "Phase context status code: COMMAND_EXECUTION_ERROR Message: "
-        "Error while executing command: test docker = .. Reason: exit status 1",
+        f"Phase context status code: COMMAND_EXECUTION_ERROR Message: {reason}",
         "Entering phase POST_BUILD",
         "Phase complete: POST_BUILD State: SUCCEEDED",
         "Phase context status code:  Message: ",
@@ -175,7 +175,12 @@ def test_case_34_version_0_1_has_its_variables_under_plaintext(site: Site) -> No
 
 def test_case_35_the_last_exit_after_a_success_is_0(site: Site) -> None:
     ended = site.build(
-        spec(build={"commands": ["true", 'echo "$CODEBUILD_LAST_EXIT"', "(exit 9)"], "finally": ["echo $CODEBUILD_LAST_EXIT"]})
+        spec(
+            build={
+                "commands": ["true", 'echo "$CODEBUILD_LAST_EXIT"', "(exit 9)"],
+                "finally": ["echo $CODEBUILD_LAST_EXIT"],
+            }
+        )
     )
     assert ended.output == ["0", "9"]
 

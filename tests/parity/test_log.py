@@ -1,4 +1,4 @@
-"""Section 14 of buildspec.md: the lines of the log, all of them as a golden file, and the details that greps depend on."""
+"""Section 14 of buildspec.md: the lines of the log, as a golden file, and the details that greps depend on."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ GREEN: dict[str, Any] = {
             "echo $PARAMETER",
             "echo one\necho two\n",
             "test -e again || { touch again; exit 3; }",
-            "mkdir -p deps dist/sub; date +%s%N > deps/it; touch dist/file dist/sub/.dot",
+            "mkdir -p deps dist/sub; echo x >> deps/it; touch dist/file dist/sub/.dot",
         ],
         "finally": ["echo at last"],
     },
@@ -72,7 +72,9 @@ def test_the_whole_log_is_as_agreed(aws_site: Site) -> None:
 
     built(spec(**GREEN))
     green = built(spec(**GREEN))
-    red = built(spec(build=["printf 'no newline'\nexit 4\n"], post_build=["echo never", "exit 5"], artifacts={"files": ["x"]}))
+    red = built(
+        spec(build=["printf 'no newline'\nexit 4\n"], post_build=["echo never", "exit 5"], artifacts={"files": ["x"]})
+    )
     assert (green.status, red.status) == ("SUCCEEDED", "FAILED")
     text = f"{normalised(green)}\n======== a red build\n\n{normalised(red)}"
     if os.environ.get("BUILDSPECD_WRITE_GOLDEN"):
@@ -108,7 +110,11 @@ def test_a_green_context_has_two_spaces_and_ends_with_one(ended: Ended) -> None:
 
 def test_listed_phases_begin_with_a_space_and_count_without_finally(ended: Ended) -> None:
     start = ended.lines.index("Phases found in YAML: 3")
-    assert set(ended.lines[start + 1 : start + 4]) == {" INSTALL: 0 commands", " PRE_BUILD: 3 commands", " BUILD: 1 commands"}
+    assert set(ended.lines[start + 1 : start + 4]) == {
+        " INSTALL: 0 commands",
+        " PRE_BUILD: 3 commands",
+        " BUILD: 1 commands",
+    }
 
 
 def test_which_phases_are_entered_and_which_are_silent(ended: Ended) -> None:
@@ -122,9 +128,7 @@ def test_each_command_is_followed_by_its_output_and_one_empty_line(ended: Ended)
     log = STAMP.sub("[C] ", ended.log)
     part = log[log.index("[C] Running command echo a") : log.index("[C] Phase complete: PRE_BUILD")]
     assert part == (
-        "[C] Running command echo a\na\n\n"
-        "[C] Running command true\n\n"
-        "[C] Running command echo b\necho c\n\nb\nc\n\n"
+        "[C] Running command echo a\na\n\n[C] Running command true\n\n[C] Running command echo b\necho c\n\nb\nc\n\n"
     )
 
 

@@ -113,7 +113,8 @@ def test_of_two_failures_the_first_is_reported(site: Site) -> None:
 
 def test_case_41_abort_in_build_leaves_post_build_out(site: Site) -> None:
     ended = site.build(
-        spec(build={"on-failure": "ABORT", "commands": ["touch x; false"]}, artifacts={"files": ["x"]}), **artifacts_of(site)
+        spec(build={"on-failure": "ABORT", "commands": ["touch x; false"]}, artifacts={"files": ["x"]}),
+        **artifacts_of(site),
     )
     assert met(ended) == up_to("BUILD", *END)
     assert ended.bad_phases == {"BUILD": "FAILED"}
@@ -158,6 +159,9 @@ ONCE = "test -e second || { touch second; echo oh no; exit 9; }"
 def test_case_45_a_command_that_fails_once_is_run_again(site: Site, value: str) -> None:
     ended = site.build(spec(build={"on-failure": value, "commands": [ONCE], "finally": ["echo at last"]}))
     assert (ended.status, ended.bad_phases) == ("SUCCEEDED", {})
+    assert ended.context("BUILD") == ("", "")
+    done = ended.lines.index("Phase complete: BUILD State: SUCCEEDED")
+    assert ended.lines[done + 1] == "Phase context status code:  Message: "
     assert ended.lines.count(f"Running command {ONCE}") == 2
     assert ended.output.count("at last") == 1
 
@@ -194,7 +198,9 @@ def test_case_47_a_build_that_runs_out_of_time(site: Site) -> None:
 
 
 def test_case_48_a_build_that_is_stopped_and_stopped_again(site: Site) -> None:
-    buildspec = spec(build={"commands": ["echo begun; sleep 600"], "finally": ["echo never"]}, post_build=["echo never"])
+    buildspec = spec(
+        build={"commands": ["echo begun; sleep 600"], "finally": ["echo never"]}, post_build=["echo never"]
+    )
     running = site.start(buildspec)
     until(lambda: running.saw("\nbegun\n"))
     running.stop()

@@ -17,7 +17,7 @@ SHELLS: dict[str, tuple[Callable[[], str], str]] = {
     "bash": (images.debian_image, "bash"),
 }
 
-ODD = "it's \"q\" $HOME `x` \\ \nline two"
+ODD = 'it\'s "q" $HOME `x` \\ \nline two'
 
 GREEN: dict[str, tuple[tuple[str, ...], str]] = {
     "an assignment persists and is exported": (("FOO=bar", "sh -c 'echo $FOO'"), "bar"),
@@ -32,7 +32,10 @@ GREEN: dict[str, tuple[tuple[str, ...], str]] = {
     "unset of a saved variable persists": (("U=1", "unset U", 'echo "[${U-unset}]"'), "[unset]"),
     "an unset variable of the container comes back": (("unset GIVEN", 'echo "$GIVEN"'), "given"),
     "$? is 0 at the start": (("true", "echo $?"), "0"),
-    "a trap on EXIT fires at the end of its command": (("trap 'echo bye' EXIT; echo first", "echo next"), "first\nbye\nnext"),
+    "a trap on EXIT fires at the end of its command": (
+        ("trap 'echo bye' EXIT; echo first", "echo next"),
+        "first\nbye\nnext",
+    ),
     "a bare continuation harms nobody": (("echo glued \\", "echo next"), "glued\nnext"),
     "a comment and an empty text are green": (("# nothing", "", "echo next"), "next"),
     "a multi-line command has the status of its last line": (("false\ntrue", "echo next"), "true\nnext"),
@@ -44,7 +47,10 @@ GREEN: dict[str, tuple[tuple[str, ...], str]] = {
         ),
         "done",
     ),
-    "wait for the child of another command is refused": (("true & CHILD=$!", "wait $CHILD 2>/dev/null || echo $?"), "127"),
+    "wait for the child of another command is refused": (
+        ("true & CHILD=$!", "wait $CHILD 2>/dev/null || echo $?"),
+        "127",
+    ),
     "changes of a subshell stay in it": (("(INNER=1; cd /tmp)", 'echo "[$INNER] $(pwd)"'), "[] SRC"),
     "the last exit is known to the next": (("true", 'echo "$CODEBUILD_LAST_EXIT"'), "0"),
 }

@@ -150,6 +150,11 @@ class HostEngine(FakeEngine):
         self.drivers.append(Driver(container, self))
         self.drivers[-1].start()
 
+    def remove(self, container: str) -> None:
+        if container in self.containers:
+            self.end(container, 137)
+        super().remove(container)
+
     def end_all(self, exit_code: int = 137) -> None:
         """Let every container die, and wait until it has."""
         for name in list(self.containers):

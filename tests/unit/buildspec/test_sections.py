@@ -128,7 +128,7 @@ def test_names_with_a_catch_are_warned_of() -> None:
     assert sorted(plan.variables.plain) == ["CODEBUILD_CONFIG_AUTO_DISCOVER", "CODEBUILD_X", "my.var"]
     assert plan.notices == (
         "`a=b` cannot be the name of a variable and is ignored (line 4)",
-        "variable `my.var` has a name that a shell cannot use (line 5)",
+        "variable `my.var` has a name that a shell cannot use and is left out (line 5)",
         "variable `CODEBUILD_X`: names that begin with CODEBUILD_ are reserved (line 6)",
     )
 

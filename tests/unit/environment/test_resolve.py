@@ -80,9 +80,11 @@ def test_within_the_buildspec_secrets_beat_parameters_beat_values_with_a_warning
 
 def test_names_of_the_agent_and_names_that_no_shell_knows_are_warned_of() -> None:
     plan = VariablesPlan(plain={"CODEBUILD_X": "1", "bad-name": "2", "1X": "3", "CODEBUILD_CONFIG_AUTO_DISCOVER": "t"})
-    choices = choose([], [variable("NUL", "a\0b")], plan)
-    assert list(choices.by_name) == ["CODEBUILD_X", "CODEBUILD_CONFIG_AUTO_DISCOVER"]
-    assert [warning.split(" ")[0] for warning in choices.warnings] == ["'bad-name'", "'1X'", "NUL:", "CODEBUILD_X:"]
+    project = [variable("NUL", "a\0b"), variable("2X", "x"), variable("CODEBUILD_Y", "y")]
+    choices = choose([], project, plan)
+    assert list(choices.by_name) == ["CODEBUILD_X", "CODEBUILD_CONFIG_AUTO_DISCOVER", "CODEBUILD_Y"]
+    told = [warning.split(" ")[0] for warning in choices.warnings]
+    assert told == ["NUL:", "'2X'", "CODEBUILD_Y:"], "of names in the buildspec its reader has warned already"
 
 
 def test_a_missing_parameter_is_the_users_mistake() -> None:
