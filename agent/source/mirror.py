@@ -208,7 +208,7 @@ class Mirror:
 
 
 def _drop_debris(path: Path) -> None:
-    """Remove locks and half-written files of a git that failed or was killed. We hold the mirror: no living git has any."""
+    """Remove what a git that failed or was killed left. We hold the mirror, so no living git has any of it."""
     for name in ("packed-refs.lock", "shallow.lock", "config.lock", "HEAD.lock"):
         (path / name).unlink(missing_ok=True)
     for lock in (path / "refs").rglob("*.lock"):

@@ -19,15 +19,19 @@ _MIGRATION = re.compile(r"^(\d{4})_\w+\.sql$")
 
 
 class Database:
-    """The SQLite file of the daemon. Any thread may use it; a transaction holds the lock until it ends."""
+    """The SQLite file of the daemon. Any thread may use it; a transaction holds the lock until it ends.
 
-    def __init__(self, path: Path) -> None:
+    *patience* is how many seconds a statement waits for another process (a backup) that holds the file locked; then it
+    raises `Unavailable`.
+    """
+
+    def __init__(self, path: Path, *, patience: float = 30.0) -> None:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
         with self._translated():
             # isolation_level None: transactions are ours to begin and end
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=patience)
             for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -2000"):
                 self._connection.execute(f"PRAGMA {pragma}")
         self._migrate()

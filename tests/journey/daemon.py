@@ -95,8 +95,19 @@ class Daemon:
             )
         return self.process
 
+    def restart(self) -> None:
+        """End the process in order, and start another."""
+        self._end()
+        self.start()
+
     def stop(self) -> None:
         """End the process, the builds that it left behind, and its directory in memory."""
+        self._end()
+        for container in self.containers():
+            docker("rm", "--force", "--volumes", container)
+        shutil.rmtree(self.runtime, ignore_errors=True)
+
+    def _end(self) -> None:
         assert self.process is not None
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
@@ -105,9 +116,6 @@ class Daemon:
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait(10)
-        for container in self.containers():
-            docker("rm", "--force", "--volumes", container)
-        shutil.rmtree(self.runtime, ignore_errors=True)
 
     def _answers(self) -> bool:
         assert self.process is not None

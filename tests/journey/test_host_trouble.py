@@ -65,16 +65,39 @@ def test_an_engine_that_is_away_for_a_while_costs_no_build(
 ) -> None:
     engine.up()
     daemon = new_daemon(environment={"DOCKER_HOST": f"unix://{engine.front}"}).start()
-    build = daemon.ask(daemon.inline(busybox, "echo begun; until test -e proceed; do usleep 20000; done; echo on"))
+    build = daemon.ask(daemon.inline(busybox, "echo begun", _wait_for("on"), "echo on", _wait_for("end")))
     daemon.until_said(build, "\nbegun\n")
     engine.down()
-    (daemon.workspace(build) / "proceed").touch()
-    daemon.until_said(build, "Entering phase POST_BUILD")
+    until(lambda: "the engine does not answer, waiting for it" in daemon.said(), "a look at the engine")
+    (daemon.workspace(build) / "on").touch()
+    daemon.until_said(build, "\non\n")
     engine.up()
+    (daemon.workspace(build) / "end").touch()
     build = daemon.ended(build)
     assert build["buildStatus"] == "SUCCEEDED", daemon.text(build)
-    assert daemon.text(build).count("\non\n") == 1
-    until(lambda: daemon.containers(build) == [], "nothing left")
+    daemon.assert_nothing_left(build)
+
+
+def test_what_an_engine_that_is_away_at_the_end_keeps_is_cleared_away_later(
+    engine: Relay, busybox: str, new_daemon: DaemonMaker
+) -> None:
+    engine.up()
+    daemon = new_daemon(environment={"DOCKER_HOST": f"unix://{engine.front}"}).start()
+    build = daemon.ask(daemon.inline(busybox, "echo begun", _wait_for("end")))
+    daemon.until_said(build, "\nbegun\n")
+    engine.down()
+    (daemon.workspace(build) / "end").touch()
+    build = daemon.ended(build)
+    assert build["buildStatus"] == "SUCCEEDED", daemon.text(build)
+    assert not (daemon.runtime / daemon.agent_id() / build["id"].partition(":")[2]).exists()
+    engine.up()
+    daemon.restart()
+    until(lambda: daemon.containers(build) == [], "the janitor's first sweep")
+    until(lambda: not (daemon.root(build) / "workspace").exists(), "the janitor's first sweep")
+
+
+def _wait_for(name: str) -> str:
+    return f"until test -e {name}; do usleep 20000; done"
 
 
 def test_a_container_that_somebody_removes_is_a_fault_with_the_reason(daemon: Daemon, busybox: str) -> None:

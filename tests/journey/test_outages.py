@@ -77,7 +77,7 @@ def test_an_outage_of_the_log_store_delays_no_build_and_loses_no_line(
         build = daemon.ask(project)
         until(lambda: daemon.show(build)["currentPhase"] == "FINALIZING", "the end of the commands")
         assert "Phase complete: UPLOAD_ARTIFACTS State: SUCCEEDED" in daemon.text(build)
-        assert daemon.containers(build) == []
+        until(lambda: daemon.containers(build) == [], "the end of the container")
         relay.up()
         build = daemon.ended(build)
     assert build["buildStatus"] == "SUCCEEDED"

@@ -93,7 +93,8 @@ def digest(tree: Path) -> str:
 
 def test_a_green_build_leaves_its_artifacts_unpacked_and_the_tree_as_it_was(laptop: Laptop) -> None:
     laptop.write(
-        "echo green; rm -rf src; echo mess > mess; mkdir -p out/sub; echo a > out/a; echo b > out/sub/b; chmod +x out/a",
+        "echo green; rm -rf src; echo mess > mess",
+        "mkdir -p out/sub; echo a > out/a; echo b > out/sub/b; chmod +x out/a",
         artifacts={
             "files": ["**/*"],
             "base-directory": "out",

@@ -12,7 +12,7 @@ import pytest
 
 from tests.images import docker
 from tests.journey.cloud import Cloud
-from tests.journey.daemon import Daemon, Json, buildspec
+from tests.journey.daemon import Daemon, Json, buildspec, failure
 from tests.journey.waiting import until
 
 pytestmark = pytest.mark.docker
@@ -193,9 +193,9 @@ def test_a_variable_that_nobody_knows_ends_the_build_before_its_first_command(
 ) -> None:
     project = daemon.inline(busybox, "echo begun", environment={"environmentVariables": [variable]})
     build = daemon.build(project)
-    bad = next(one for one in build["phases"] if one.get("phaseStatus") == "FAILED")
-    assert (build["buildStatus"], bad["phaseType"]) == ("FAILED", "DOWNLOAD_SOURCE")
-    assert (bad["contexts"][0]["statusCode"], bad["contexts"][0]["message"]) == (code, message)
+    kind, found, words = failure(build)
+    assert (build["buildStatus"], kind, found) == ("FAILED", "DOWNLOAD_SOURCE", code)
+    assert words.startswith(message)
     assert build["buildspecd"]["advice"]
     assert f"Phase context status code: {code} Message: {message}" in daemon.text(build)
     assert "begun" not in daemon.text(build)

@@ -215,6 +215,36 @@ def test_a_damaged_checkpoint_costs_no_build(damage: str, mortals: Mortals, temp
     world.close()
 
 
+@pytest.mark.parametrize(("over", "status"), [(True, "SUCCEEDED"), (False, "FAILED")])
+def test_time_during_which_nobody_looked_is_held_against_a_build_only_if_its_commands_still_run(
+    over: bool, status: str, mortals: Mortals, template: World, tmp_path: Path
+) -> None:
+    world = fresh(template, tmp_path)
+    world.engine.stays_in = "BUILD"
+    die(mortals, world, 0, lambda: "Entering phase BUILD" in world.engine.printed)
+    world.age(2 * 3600)
+    if over:
+        world.engine.stays_in = ""
+        assert until(lambda: (world.root / "control" / "result").exists())
+    assert live(mortals, world) == status
+    build = world.build
+    assert build.timed_out is not over
+    assert world.log_holds(world.engine.printed)
+    assert world.left_behind() == []
+    world.close()
+
+
+def test_an_engine_that_is_away_at_the_very_end_does_not_spoil_a_green_build(
+    mortals: Mortals, template: World, tmp_path: Path
+) -> None:
+    world = fresh(template, tmp_path)
+    world.engine.refuses = "remove"
+    assert live(mortals, world) == "SUCCEEDED"
+    assert world.build.logs.delivered == {"s3": len((world.root / "log" / "log").read_bytes())}
+    assert len(world.engine.containers) == 1  # for the janitor
+    world.close()
+
+
 def assert_same(world: World, other: World, when: str) -> None:
     assert outcome(world.build) == outcome(other.build), when
     assert world.events == other.events, when

@@ -18,7 +18,7 @@ from typing import Any
 from agent.container.driver import CONTROL_TARGET, SECRETS_TARGET
 from agent.daemon.estate import Estate
 from agent.daemon.intake import Identity, Intake
-from agent.errors import BuildspecdError
+from agent.errors import BuildspecdError, EngineUnavailable
 from agent.kit.clock import SystemClock
 from agent.model.build import Build
 from agent.model.phase import COMMAND_PHASES
@@ -138,11 +138,12 @@ class Driver(threading.Thread):
 
 
 class HostEngine(FakeEngine):
-    """A fake engine whose containers run a `Driver`. `stays_in` is a phase that it does not leave by itself."""
+    """A fake engine whose containers run a `Driver`. `stays_in` is a phase that they do not leave, `refuses` a call."""
 
     def __init__(self) -> None:
         super().__init__((IMAGE,), program=self._launch)
         self.stays_in = ""
+        self.refuses = ""
         self.printed = ""
         self.drivers: list[Driver] = []
 
@@ -261,6 +262,8 @@ class World:
         while True:
             try:
                 name, arguments = connection.recv()
+                if name == self.engine.refuses:
+                    raise EngineUnavailable("the engine is away")
                 answer: tuple[str, Any] = ("answer", getattr(self.engine, name)(*arguments))
             except BuildspecdError as error:
                 answer = ("error", error)
@@ -298,6 +301,14 @@ class World:
             return [(event.kind, str(event.completed_phase or event.build.status)) for event in told]
         finally:
             database.close()
+
+    def age(self, seconds: float) -> None:
+        """Make the build older than it is."""
+        build = self.build
+        phases = tuple(phase.evolve(start_time=phase.start_time - seconds) for phase in build.phases)
+        database = Database(self.state / "builds.db")
+        Builds(database).save(build.evolve(phases=phases))
+        database.close()
 
     def ask_to_stop(self) -> None:
         """Do what `buildspecd stop` does."""
