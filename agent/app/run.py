@@ -13,13 +13,16 @@ from agent.settings.projects import projects_in
 
 __all__ = ["LocalRun", "run_local"]
 
+RETRY_PAUSES = (1.0,)
+"""Somebody sits before a local build, who sees the fault and can start it again."""
+
 
 def run_local(wanted: LocalRun) -> Build:
     """Build a working tree here, on the daemon's own route; return the build as it ended. Raises `BuildspecdError`."""
     configure(level="error", format="console")
     live = LiveConfiguration(wanted.config)
     estate = Estate.at(local.state_dir(), live.settings.runtime_dir)
-    workshop = Workshop(live.settings, estate, artifacts_to=wanted.artifacts, uploads=False)
+    workshop = Workshop(live.settings, estate, artifacts_to=wanted.artifacts, uploads=False, retry_pauses=RETRY_PAUSES)
     named = local.project_of(wanted.project, live.projects, projects_in) if wanted.project else None
     return local.build_tree(
         wanted,

@@ -50,6 +50,7 @@ class Workshop:
     estate: Estate
     artifacts_to: Path | None = None
     uploads: bool = True
+    retry_pauses: tuple[float, ...] = (1.0, 5.0, 15.0)
 
     def __post_init__(self) -> None:
         self.clock = SystemClock()
@@ -85,6 +86,7 @@ class Workshop:
             agent_id=self.estate.agent_id,
             region=self.identity.region,
             owner=(os.geteuid(), os.getegid()) if unprivileged else None,
+            retry_pauses=self.retry_pauses,
             stop_grace=self.settings.builds.stop_grace,
             artifacts_to=self.artifacts_to,
             uploads=self.uploads,

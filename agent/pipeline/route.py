@@ -16,8 +16,6 @@ from agent.pipeline.job import Cut, Job, LetGo
 
 _log = get_logger("pipeline")
 
-RETRY_PAUSES = (1.0, 5.0, 15.0)
-"""Seconds between two tries of a step whose fault may pass by itself."""
 REST_SECONDS = 0.5
 
 
@@ -126,7 +124,7 @@ def wanted(when: When, job: Job) -> bool:
 
 def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
     """Run *step*, again after a pause while its fault may pass; return how its phase ends if it went wrong."""
-    for pause in (*RETRY_PAUSES, None):
+    for pause in (*job.tools.retry_pauses, None):
         job.transcript.begin(step.name)
         try:
             if step.when is not When.ALWAYS and not step.attaches:

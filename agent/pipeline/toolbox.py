@@ -19,8 +19,9 @@ from agent.source.sources import Sources
 class Toolbox:
     """Everything here may be used by several builds at once. Times in seconds.
 
-    `owner` is (uid, gid) of a daemon that is not root, to whom builds give their files back. `artifacts_to` is where
-    `buildspecd run --artifacts` wants the files, unpacked, instead of the project's own destination.
+    `retry_pauses` lie between two tries of a step whose fault may pass by itself. `owner` is (uid, gid) of a daemon
+    that is not root, to whom builds give their files back. `artifacts_to` is where `buildspecd run --artifacts` wants
+    the files, unpacked, instead of the project's own destination.
     """
 
     clock: Clock
@@ -35,6 +36,7 @@ class Toolbox:
     region: str
     owner: tuple[int, int] | None = None
     stop_grace: float = 10.0
+    retry_pauses: tuple[float, ...] = (1.0, 5.0, 15.0)
     log_patience: float = 8.0
     artifacts_to: Path | None = None
     uploads: bool = True
