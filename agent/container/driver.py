@@ -48,8 +48,11 @@ class Expansion:
 
     @classmethod
     def of_shell(cls, name: str, text: str) -> Expansion:
-        """Expand *text* with the shell's whole language (`artifacts.name`, `cache.key`)."""
-        return cls(name, f"printf '%s' {shell_text(text)}")
+        """Expand *text* with the shell's whole language (`artifacts.name`, `cache.key`).
+
+        It fails when the last command in it does: half a cache key would be another build's.
+        """
+        return cls(name, f"bd_text={shell_text(text)} && printf '%s' \"$bd_text\"")
 
     @classmethod
     def of_variable(cls, name: str, variable: str) -> Expansion:

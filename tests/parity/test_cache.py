@@ -68,6 +68,13 @@ def test_case_77_fallback_keys_without_a_key_are_ignored(site: Site) -> None:
     assert any("cache.fallback-keys are ignored without a cache.key" in line for line in ended.lines)
 
 
+def test_a_key_whose_command_fails_switches_caching_off(site: Site) -> None:
+    """Half a key would be that of every other build."""
+    ended = built(site, {"key": "k-$(no-such-command f)", "paths": ["deps/**/*"]}, put="kept")
+    assert (ended.build.cache.restored, ended.build.cache.saved, site.stored()) == ("off", False, [])
+    assert any("cache.key cannot be evaluated; nothing is cached" in line for line in ended.lines)
+
+
 def test_a_cache_without_a_key_is_restored_before_install_and_saved_in_post_build(site: Site) -> None:
     wanted = {"paths": ["deps/**/*", "/root/.m2/**/*", "$NAMED/**/*"]}
     commands = [

@@ -119,6 +119,21 @@ def test_the_lines_of_a_step_that_is_tried_again_in_the_same_process_are_not_sai
     assert text_of(tmp_path) == b"one\n"
 
 
+def test_an_attempt_that_finds_half_of_its_work_done_says_what_is_new_and_only_that(open_log, tmp_path):
+    first = open_log()
+    first.begin("check out")
+    for text in ("fetching", "10 %", "again", "again"):
+        first.say(text)
+    first.leave()
+    second = open_log()
+    second.begin("check out")
+    for text in ("fetching", "again", "done", "again", "again"):
+        second.say(text)
+    second.close(1)
+    said = [line.split(b" ", 3)[3] for line in read_log(tmp_path / "log", 0).splitlines()]
+    assert said == [b"fetching", b"10 %", b"again", b"again", b"done", b"again"]
+
+
 def test_output_is_masked_and_stands_between_what_was_said_before_and_after(open_log, tmp_path, raw):
     sink = RecordingSink()
     transcript = open_log(sink, secrets=["hunter22"])
