@@ -23,14 +23,17 @@ def run_local(wanted: LocalRun) -> Build:
     live = LiveConfiguration(wanted.config)
     estate = Estate.at(local.state_dir(), live.settings.runtime_dir)
     workshop = Workshop(live.settings, estate, artifacts_to=wanted.artifacts, uploads=False, retry_pauses=RETRY_PAUSES)
-    named = local.project_of(wanted.project, live.projects, projects_in) if wanted.project else None
-    return local.build_tree(
-        wanted,
-        named,
-        estate=estate,
-        database=workshop.database,
-        recorder=workshop.recorder,
-        engine=workshop.engine,
-        intake_for=workshop.intake_for,
-        new_job=workshop.new_job,
-    )
+    try:
+        named = local.project_of(wanted.project, live.projects, projects_in) if wanted.project else None
+        return local.build_tree(
+            wanted,
+            named,
+            estate=estate,
+            database=workshop.database,
+            recorder=workshop.recorder,
+            engine=workshop.engine,
+            intake_for=workshop.intake_for,
+            new_job=workshop.new_job,
+        )
+    finally:
+        workshop.database.close()  # `run --watch` builds again and again in one process

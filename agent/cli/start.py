@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 import typer
 
-from agent.cli.options import ConfigOption, VariableOption, variables
+from agent.cli.options import ConfigOption, JsonOption, VariableOption, variables
 
 
 def start(
@@ -16,9 +17,10 @@ def start(
     ] = None,
     env: VariableOption = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show the log and end with the build's exit code.")] = False,
+    as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
-    """Start a build and print its id."""
+    """Start a build and print its id, or with --json the build (after the log, if that is followed)."""
     from agent.cli.daemon import client
 
     daemon = client(config)
@@ -31,7 +33,7 @@ def start(
         environmentVariablesOverride=overrides or None,
     )["build"]
     if not follow:
-        typer.echo(build["id"])
+        typer.echo(json.dumps(build) if as_json else build["id"])
         return
     from agent.cli.follow import follow_to_the_end
     from agent.cli.screen import err, summary
@@ -40,4 +42,6 @@ def start(
     typer.echo(f"buildspecd: build {build['buildNumber']} is {build['id']}", err=True)
     ended = follow_to_the_end(daemon, build["id"])
     summary(err(), ended)
+    if as_json:
+        typer.echo(json.dumps(ended))
     raise typer.Exit(exit_code(ended))
