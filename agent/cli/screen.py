@@ -93,8 +93,9 @@ def phases(console: Console, build: Mapping[str, Any], *, quick: bool = True) ->
     rows = []
     for phase in build["phases"]:
         status = phase.get("phaseStatus", "" if phase["phaseType"] == "COMPLETED" else "IN_PROGRESS")
-        seconds = phase.get("durationInSeconds")
-        if phase["phaseType"] == "COMPLETED" or (not quick and status == "SUCCEEDED" and not seconds):
+        end = phase.get("endTime")
+        seconds = None if end is None else float(end - phase["startTime"])  # the API's own member is whole seconds
+        if phase["phaseType"] == "COMPLETED" or (not quick and status == "SUCCEEDED" and (seconds or 0.0) < 0.1):
             continue
         rows.append(
             (phase["phaseType"], coloured(status), "" if seconds is None else duration(seconds), contexts(phase))

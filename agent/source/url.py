@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
@@ -59,6 +60,7 @@ class EmbeddedLogin:
     password: Secret
 
 
+@lru_cache(maxsize=4096)  # the poller asks for each of its projects, every second
 def parse(text: str) -> tuple[GitUrl, EmbeddedLogin | None]:
     """Return the address and the login that was written into it, if any. Raises `SourceRefused`.
 
