@@ -228,32 +228,35 @@ def list_builds() -> list[dict[str, Any]]:
 def show_result(builds: list[dict[str, Any]]) -> None:
     """Print both builds side by side, and the artifacts that they left."""
     heading("What happened")
-    table = Table("build", "commit", "status", "push to first command", "whole build", "cache", "artifact (sha256)")
+    table = Table("build", "commit", "status", "push to first command", "whole build", "cache", "sha256 of artifact")
     for build in builds:
         phases = {phase["phaseType"]: phase for phase in build["phases"]}
         first = phases["INSTALL"]["startTime"] - build["pushed"]
         whole = build["endTime"] - build["startTime"]
         table.add_row(
             f"#{build['buildNumber']}",
-            build["resolvedSourceVersion"][:12],
+            build["resolvedSourceVersion"][:8],
             build["buildStatus"],
             f"{first:.2f} s",
             f"{whole:.1f} s",
             build["buildspecd"]["cache"]["restored"],
-            build["artifacts"].get("sha256sum", "")[:16],
+            build["artifacts"].get("sha256sum", "")[:8],
         )
     console.print(table)
     for build in builds:
-        console.print(f"artifact of #{build['buildNumber']}: {build['artifacts']['location']}")
+        console.print(f"artifact of #{build['buildNumber']}: {build['artifacts']['location']}", soft_wrap=True)
 
 
 def leave_running(daemon: subprocess.Popen[bytes]) -> None:
     """Tell how to play on, and wait for Ctrl-C."""
     buildspecd = f"{ROOT}/.venv/bin/buildspecd"
     heading("The daemon is still running; Ctrl-C ends it")
-    console.print(f"push again:   cd {PLACE}/hello && git commit --allow-empty -m again && git push origin HEAD:main")
-    console.print(f"look:         {buildspecd} builds --config {CONFIG}")
-    console.print(f"follow a log: {buildspecd} logs -f BUILD --config {CONFIG}")
+    console.print(
+        f"push again:   cd {PLACE}/hello && git commit --allow-empty -m again && git push origin HEAD:main",
+        soft_wrap=True,
+    )
+    console.print(f"look:         {buildspecd} builds --config {CONFIG}", soft_wrap=True)
+    console.print(f"follow a log: {buildspecd} logs -f BUILD --config {CONFIG}", soft_wrap=True)
     try:
         daemon.wait()
     except KeyboardInterrupt:
