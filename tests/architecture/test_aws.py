@@ -1,0 +1,27 @@
+"""The policy in aws/ allows what the code calls, and nothing that it does not."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+POLICY = (ROOT / "aws" / "agent-policy.yml").read_text()
+UNCONDITIONAL = {"sts"}
+"""Services that need no permission (`sts:GetCallerIdentity`)."""
+
+
+def services_called() -> set[str]:
+    sources = [path.read_text() for path in (ROOT / "agent").rglob("*.py")]
+    return {name for text in sources for name in re.findall(r'client\("([a-z0-9]+)"', text)}
+
+
+def test_every_service_that_is_called_is_in_the_policy_and_no_other() -> None:
+    allowed = set(re.findall(r"^ +(?:- |Action: )([a-z0-9]+):[A-Z]\w+$", POLICY, re.MULTILINE))
+    assert services_called() - UNCONDITIONAL == allowed
+
+
+def test_only_what_has_no_resource_is_allowed_on_all_of_them() -> None:
+    statements = re.split(r"- Sid: ", POLICY)[1:]
+    wide = {text.split()[0] for text in statements if 'Resource: "*"' in text}
+    assert wide == {"CountBuilds", "PullImages"}
