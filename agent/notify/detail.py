@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from agent.model.build import ArtifactRecord, Build
 from agent.model.event import BuildEvent
+from agent.model.location import without_login
 from agent.model.phase import Phase, PhaseContext, PhaseType
 from agent.model.project import EnvironmentVariable, FileSystem, Project, Source, VpcConfig
 
@@ -50,14 +51,6 @@ def date_text(at: float) -> str:
     day = datetime.fromtimestamp(math.floor(at), UTC)
     half = "AM" if day.hour < 12 else "PM"
     return f"{_MONTHS[day.month - 1]} {day.day}, {day.year} {day.hour % 12 or 12}:{day:%M:%S} {half}"
-
-
-def without_login(location: str) -> str:
-    """Return a URL with its user and password as stars; the user of an SSH address is no secret and stays."""
-    match = re.match(r"([a-z][a-z0-9+.-]*)://([^/?#]*)@", location, flags=re.IGNORECASE)
-    if not match or (match[1].lower() in ("ssh", "git+ssh") and ":" not in match[2]):
-        return location
-    return f"{match[1]}://{REDACTED}@{location[match.end() :]}"
 
 
 def _state(build: Build) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from agent.buildspec.location import classify
+from agent.buildspec.location import INLINE_LOCATION, buildspec_missing, classify
 from agent.errors import BuildspecInvalid
 from agent.kit.tree import Inside, Tree
 from agent.model.build import Build
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MOUNTED", "Place", "read_buildspec", "source_dirs", "source_tree"]
 
-DEFAULT_FILE = "buildspec.yml"
-INLINE_LOCATION = "/codebuild/readonly/buildspec.yml"
 _LIMIT = 8 << 20
 
 
@@ -62,13 +60,11 @@ def read_buildspec(job: Job) -> tuple[bytes, str, str]:
         raise BuildspecInvalid(
             "a project without a source needs its buildspec inline", hint="set source.buildspec of the project"
         )
-    path = DEFAULT_FILE if kind == "default" else value
-    location = os.path.normpath(f"{source_dirs(job.build)[None].container}/{path}")
-    text = _from_tree(source_tree(job), path)
+    location = os.path.normpath(f"{source_dirs(job.build)[None].container}/{value}")
+    text = _from_tree(source_tree(job), value)
     if text is None:
-        missing = "YAML file does not exist" if kind == "default" else f"stat {location}: no such file or directory"
-        raise BuildspecInvalid(missing, hint=f"add {path} to the repository, or set source.buildspec of the project")
-    return text, path, location
+        raise buildspec_missing(location, default=kind == "default")
+    return text, value, location
 
 
 def _from_tree(tree: Tree, path: str) -> bytes | None:

@@ -141,7 +141,7 @@ def resolve_environment(job: Job) -> None:
     masks.keep(job, environment.secrets)
     places = source_dirs(build)
     facts = BuildFacts(job.tools.region, {name: place.container for name, place in places.items()})
-    variables = compose(environment, {**builtin_variables(build, facts), **job.tools.extra_variables})
+    variables = compose(environment, builtin_variables(build, facts))
     driver.write_environment(job.paths.handed / driver.ENVIRONMENT_FILE, variables)
     commands.write_plan(job)
     if plan.runtime_versions:

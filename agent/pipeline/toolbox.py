@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.container.engine import Engine
@@ -40,4 +40,3 @@ class Toolbox:
     log_patience: float = 8.0
     artifacts_to: Path | None = None
     uploads: bool = True
-    extra_variables: Mapping[str, str] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import Any
 
 from agent.errors import RequestInvalid
 from agent.model.build import ArtifactRecord, Build
+from agent.model.location import without_login
 from agent.model.phase import Phase, PhaseType
 from agent.model.project import Artifacts, Environment, EnvironmentVariable, Project, Source
 from agent.model.request import BuildRequest
@@ -202,11 +203,6 @@ def _source(source: Source) -> dict[str, Any]:
     if source.location:
         document["location"] = without_login(source.location)
     return document
-
-
-def without_login(location: str) -> str:
-    """Return a URL with its user and password as stars: people put tokens there, and this is shown to others."""
-    return re.sub(r"^(https?://)[^/]*@", r"\1***@", location, flags=re.IGNORECASE)
 
 
 def _artifact(wanted: Artifacts, made: ArtifactRecord | None) -> dict[str, Any]:
