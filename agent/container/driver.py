@@ -160,6 +160,15 @@ def resume(directory: Path) -> bool:
     return _has_heard(directory, Resumed) or _say(directory, b"resume\n")
 
 
+def stop(directory: Path) -> bool:
+    """Tell a driver that waits for a word to end; one that runs commands hears the stop signal only. Safe to repeat.
+
+    It comes ahead of the signal, which a shell loses when it arrives on the way into the reading of the FIFO.
+    False: nobody waits.
+    """
+    return _say(directory, b"stop\n")
+
+
 def read_result(directory: Path) -> Result | None:
     """Return how the build ended, or None while it has not; then `output` and `journal` are complete.
 

@@ -520,6 +520,8 @@ bd_await() {
     bd_word=
     until [ "$bd_word" = "$1" ] || [ -n "$bd_stopping" ]; do
         read -r bd_word <&4
+        # The signal alone would be lost if it came between the question above and the read.
+        [ "$bd_word" != stop ] || bd_stopping=1
     done
 }
 

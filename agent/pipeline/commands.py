@@ -152,6 +152,7 @@ def run(job: Job, start_over: Callable[[Job], None]) -> None:
             _release(job, watch)
             watch.until(lambda: driver.read_result(job.paths.control) is not None)
     except Cut:
+        driver.stop(job.paths.control)
         job.tools.engine.terminate(job.container or "", job.tools.stop_grace)
         raise
     finally:
