@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from agent.buildspec.plan import ArtifactPlan, CachePlan, OnFailure, VariablesPlan
+from agent.buildspec.plan import ArtifactPlan, CachePlan, OnFailure, ProxyPlan, ReportPlan, VariablesPlan
 from agent.model.phase import PhaseType
 from agent.model.shape import Shape
 
@@ -33,5 +33,6 @@ class Buildspec(Shape):
     artifacts: ArtifactPlan | None = None
     secondary_artifacts: tuple[ArtifactPlan, ...] = ()
     cache: CachePlan | None = None
-    has_reports: bool = False
+    reports: tuple[ReportPlan, ...] = ()
+    proxy: ProxyPlan = ProxyPlan()
     has_batch: bool = False

@@ -7,7 +7,7 @@ from typing import Literal
 
 from agent.buildspec import grammar
 from agent.buildspec.buildspec import Version
-from agent.buildspec.plan import ArtifactPlan, CachePlan
+from agent.buildspec.plan import ArtifactPlan, CachePlan, ReportPlan
 from agent.buildspec.problems import Findings, shown
 from agent.buildspec.section import Section
 
@@ -100,12 +100,18 @@ def _action(section: Section, findings: Findings) -> Literal["both", "restore", 
     return "both"
 
 
-def note_reports(root: Section) -> bool:
-    """Return whether there are report groups, after a look at their keys."""
+def read_reports(root: Section) -> tuple[ReportPlan, ...]:
+    """Return the report groups, in the file's order."""
     section = root.section("reports", strict=False)
-    if section is None:
-        return False
-    groups = section.sections()
-    for _, group in groups:
-        group.only(grammar.REPORT)
-    return bool(groups)
+    return () if section is None else tuple(_report(key.text, group) for key, group in section.sections())
+
+
+def _report(name: str, group: Section) -> ReportPlan:
+    group.only(grammar.REPORT)
+    return ReportPlan(
+        group=name,
+        files=group.texts("files") or (),
+        file_format=(group.text("file-format") or "JUNITXML").upper(),
+        base_directory=group.text("base-directory"),
+        discard_paths=group.yes_no("discard-paths"),
+    )

@@ -9,8 +9,9 @@ from decimal import Decimal
 from agent.buildspec import grammar
 from agent.buildspec.batch import note_batch
 from agent.buildspec.buildspec import Buildspec, Version
-from agent.buildspec.outputs import note_reports, read_artifacts, read_cache
+from agent.buildspec.outputs import read_artifacts, read_cache, read_reports
 from agent.buildspec.phases import read_phases
+from agent.buildspec.plan import ProxyPlan
 from agent.buildspec.problems import Findings, shown
 from agent.buildspec.section import Section
 from agent.buildspec.variables import read_variables
@@ -88,7 +89,6 @@ def _read(root: Section, findings: Findings) -> Buildspec:
     variables, shell = read_variables(root, version, findings)
     phases, runtimes = read_phases(root, findings)
     artifacts, secondary = read_artifacts(root, version, findings)
-    _look_at_proxy(root)
     return Buildspec(
         version=version,
         run_as=root.text("run-as"),
@@ -99,7 +99,8 @@ def _read(root: Section, findings: Findings) -> Buildspec:
         artifacts=artifacts,
         secondary_artifacts=secondary,
         cache=read_cache(root, findings),
-        has_reports=note_reports(root),
+        reports=read_reports(root),
+        proxy=_proxy(root),
         has_batch=note_batch(root, findings),
     )
 
@@ -117,10 +118,10 @@ def _version(root: Section, findings: Findings) -> Version:
     return "0.2"
 
 
-def _look_at_proxy(root: Section) -> None:
-    """Look at the keys of `proxy`; its flags only matter to an agent behind an explicit proxy (buildspec.md 8)."""
+def _proxy(root: Section) -> ProxyPlan:
+    """Return the section `proxy`; its flags only matter to an agent behind an explicit proxy (buildspec.md 8)."""
     proxy = root.section("proxy", strict=False)
-    if proxy is not None:
-        proxy.only(grammar.PROXY)
-        proxy.yes_no("upload-artifacts")
-        proxy.yes_no("logs")
+    if proxy is None:
+        return ProxyPlan()
+    proxy.only(grammar.PROXY)
+    return ProxyPlan(upload_artifacts=proxy.yes_no("upload-artifacts"), logs=proxy.yes_no("logs"))

@@ -50,6 +50,23 @@ class CachePlan(Shape):
     action: Literal["both", "restore", "save"] = "both"
 
 
+class ReportPlan(Shape):
+    """One group of `reports` (buildspec.md 12). Texts are unexpanded; `group` is a name or an ARN."""
+
+    group: str
+    files: tuple[str, ...] = ()
+    file_format: str = "JUNITXML"
+    base_directory: str | None = None
+    discard_paths: bool = False
+
+
+class ProxyPlan(Shape):
+    """The `proxy` section (buildspec.md 8)."""
+
+    upload_artifacts: bool = False
+    logs: bool = False
+
+
 class VariablesPlan(Shape):
     """The `env` section: literal values, parameter names, secret references, in the file's order."""
 
@@ -78,7 +95,8 @@ class Plan(Shape):
     artifacts: ArtifactPlan | None = None
     secondary_artifacts: tuple[ArtifactPlan, ...] = ()
     cache: CachePlan | None = None
-    has_reports: bool = False
+    reports: tuple[ReportPlan, ...] = ()
+    proxy: ProxyPlan = ProxyPlan()
     has_batch: bool = False
     warnings: str = ""
     notices: tuple[str, ...] = ()

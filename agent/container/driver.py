@@ -20,6 +20,8 @@ from agent.model.phase import PhaseType
 
 CONTROL_TARGET = "/codebuild/agent"
 SECRETS_TARGET = "/codebuild/agent-secrets"
+USER_TARGET = "/codebuild/user"
+"""Ours, for the commands of a build, whatever user they run as: the helper commands lie in its `bin`."""
 SCRATCH_TARGET = "/codebuild/output/tmp"
 SCRATCH_OPTIONS = "rw,nosuid,nodev,noexec,mode=0755"
 """The scratch is root's alone: with a sticky bit the kernel would keep root from writing what `run-as` users own."""
@@ -117,6 +119,7 @@ def prepare_control(directory: Path) -> None:
         if not fifo.is_fifo():
             os.mkfifo(fifo)
         fifo.chmod(mode)  # mkfifo's own mode is cut by the umask
+    (directory / "user" / "bin").mkdir(mode=0o755, parents=True, exist_ok=True)
     for name in ("output", "journal", "driver.log"):
         os.close(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644))
 

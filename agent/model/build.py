@@ -75,6 +75,7 @@ class Build(Shape):
     secondary_artifacts: tuple[ArtifactRecord, ...] = ()
     logs: LogRecord = LogRecord()
     cache: CacheRecord = CacheRecord()
+    report_arns: tuple[str, ...] = ()
     exported: tuple[ExportedVariable, ...] = ()
     retry_of: str | None = None
     steps_done: tuple[str, ...] = ()

@@ -45,7 +45,7 @@ def plan_read(plan: Plan) -> Iterator[str]:
         yield f"warning: {notice}"
     if plan.variables.git_credential_helper:
         yield "warning: builds are given no git credentials by this version; git-credential-helper is ignored"
-    if plan.has_reports:
+    if plan.reports:
         yield "warning: reports are not collected by this version; the section `reports` is ignored"
     if plan.has_batch:
         yield "warning: batch builds are not run by this version; the section `batch` is ignored, as by a plain start"

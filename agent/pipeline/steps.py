@@ -75,6 +75,7 @@ def container_spec(job: Job, image: str) -> ContainerSpec:
         working_dir="/",
         mounts=(
             Mount(job.paths.control, driver.CONTROL_TARGET),
+            Mount(job.paths.control / "user", driver.USER_TARGET),
             Mount(job.paths.handed, driver.SECRETS_TARGET),
             Mount(job.paths.workspace, f"{build.source_root}/{MOUNTED}"),
             *(Mount(path, str(path), read_only=True) for path in job.tools.sources.mounts(git_sources)),

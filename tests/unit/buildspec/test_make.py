@@ -43,7 +43,7 @@ def test_every_key_of_the_grammar_reaches_the_plan() -> None:
     assert plan.cache == CachePlan(
         paths=("/root/.m2/**/*",), key="k-$(codebuild-hash-files f)", fallback_keys=("k-", "j-"), action="restore"
     )
-    assert plan.has_reports
+    assert [report.group for report in plan.reports] == ["unit"]
     assert not plan.has_batch
     assert plan.warnings == ""
     assert len(plan.notices) == 1  # exclude-paths is a text where a list is wanted
@@ -73,7 +73,7 @@ def test_the_defaults_are_codebuilds() -> None:
     assert plan.shell == "/bin/sh"
     assert phase_of(plan).run_as is None
     assert phase_of(plan).on_failure == OnFailure()
-    assert (plan.artifacts, plan.cache, plan.has_reports, plan.notices) == (None, None, False, ())
+    assert (plan.artifacts, plan.cache, plan.reports, plan.notices) == (None, None, (), ())
 
 
 def test_a_plan_survives_being_written_and_read_again() -> None:

@@ -1,0 +1,1 @@
+"""Reports: what the result files of a build say."""
