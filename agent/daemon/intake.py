@@ -130,6 +130,7 @@ class Intake:
             overrides=variables(request.overrides),
             source_root=f"/codebuild/output/src{self.chance.randrange(10**8, 10**10)}",
             retry_of=request.retry_of,
+            webhook=request.webhook,
         )
 
     def _supersede(self, build: Build) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from agent.environment.resolve import Environment
@@ -24,13 +24,11 @@ _OWN = re.compile(
 class BuildFacts:
     """What a `Build` does not say of itself.
 
-    `source_dirs` maps a source's identifier (the primary's is None) to its absolute path in the container. `webhook`
-    are `CODEBUILD_WEBHOOK_*` values that a hook knows; they replace those that are worked out here.
+    `source_dirs` maps a source's identifier (the primary's is None) to its absolute path in the container.
     """
 
     region: str
     source_dirs: Mapping[str | None, str]
-    webhook: Mapping[str, str] = field(default_factory=dict)
 
 
 def builtin_variables(build: Build, facts: BuildFacts) -> dict[str, str]:
@@ -40,7 +38,7 @@ def builtin_variables(build: Build, facts: BuildFacts) -> dict[str, str]:
     `CODEBUILD_LAST_EXIT` are as before the first command; the driver keeps them from then on.
     """
     variables = _of_the_build(build, facts.region) | _of_the_sources(build, facts.source_dirs)
-    variables |= _of_the_push(build) | dict(facts.webhook)
+    variables |= build.webhook.variables() if build.webhook else _of_the_push(build)
     for place in build.project.file_system_locations:
         if place.identifier and place.mount_point:
             variables[f"CODEBUILD_{place.identifier.upper()}"] = place.mount_point

@@ -8,6 +8,7 @@ from agent.model.phase import Phase, PhaseContext, PhaseType
 from agent.model.project import EnvironmentVariable, Project
 from agent.model.shape import Shape
 from agent.model.status import Status
+from agent.model.webhook import WebhookFacts
 
 
 class ArtifactRecord(Shape):
@@ -78,6 +79,7 @@ class Build(Shape):
     report_arns: tuple[str, ...] = ()
     exported: tuple[ExportedVariable, ...] = ()
     retry_of: str | None = None
+    webhook: WebhookFacts | None = None
     steps_done: tuple[str, ...] = ()
     stop_reason: str | None = None
     advice: str | None = None

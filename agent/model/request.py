@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from agent.model.shape import Shape
+from agent.model.webhook import WebhookFacts
 
 
 class BuildRequest(Shape):
@@ -24,3 +25,4 @@ class BuildRequest(Shape):
     dedupe_key: str | None = None
     overrides: dict[str, Any] = Field(default_factory=dict)
     retry_of: str | None = None
+    webhook: WebhookFacts | None = None

@@ -8,6 +8,7 @@ from agent.model.build import Build, LogRecord
 from agent.model.phase import Phase, PhaseType
 from agent.model.project import Environment as ProjectEnvironment
 from agent.model.project import Project
+from agent.model.webhook import WebhookFacts
 
 ID = "shop:0f0e0d0c-1111-2222-3333-444455556666"
 ROOT = "/codebuild/output/src123"
@@ -94,8 +95,13 @@ def test_a_build_that_somebody_started_was_not_pushed() -> None:
 
 
 def test_what_a_hook_knows_replaces_what_was_worked_out() -> None:
-    facts = BuildFacts("eu-west-1", FACTS.source_dirs, {"CODEBUILD_WEBHOOK_TRIGGER": "pr/2"})
-    assert builtin_variables(BUILD, facts)["CODEBUILD_WEBHOOK_TRIGGER"] == "pr/2"
+    webhook = WebhookFacts(event="PULL_REQUEST_CREATED", base_ref="refs/heads/main", trigger="pr/2")
+    found = builtin_variables(BUILD.evolve(webhook=webhook, initiator="buildspecd/poll"), FACTS)
+    assert {name: value for name, value in found.items() if "WEBHOOK" in name} == {
+        "CODEBUILD_WEBHOOK_EVENT": "PULL_REQUEST_CREATED",
+        "CODEBUILD_WEBHOOK_BASE_REF": "refs/heads/main",
+        "CODEBUILD_WEBHOOK_TRIGGER": "pr/2",
+    }
 
 
 def test_the_agent_wins_for_its_own_names_and_the_user_for_all_others() -> None:
