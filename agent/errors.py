@@ -12,11 +12,12 @@ Everything that can go wrong, except a red build. A red build is a value.
     + UploadRefused            bucket or key says no          CLIENT_ERROR
     + ImageUnavailable         no such image, or not for us   BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE
     + VariableUnresolved       a parameter or secret          its own code
-    + ProjectUnknown, BuildUnknown, RequestInvalid            what the control API was asked
+    + ProjectUnknown, BuildUnknown, ReportUnknown, RequestInvalid     what the control API was asked
     + OperationUnknown           likewise (web/codebuild.py)
     + AwsRefused                 AWS said no (aws.py)
     + ContainerDied            the image cannot run a build, or memory ran out
     + PreflightFailed          something that the build needs cannot be reached
+    + ReportInvalid            a result file says nothing that can be understood    CLIENT_ERROR
   x Unavailable                something outside is down      -> retried, then FAULT
     + GitUnavailable, EngineUnavailable, AwsUnavailable, RegistryUnavailable
     + MirrorBroken               a GitUnavailable: the local copy is made anew (source/failures.py)
@@ -93,8 +94,8 @@ class BuildspecInvalid(UserError):
 
     default_code = "YAML_FILE_ERROR"
 
-    def __init__(self, message: str, problems: Sequence[Problem] = (), *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(self, message: str, problems: Sequence[Problem] = (), *, hint: str = "", code: str = "") -> None:
+        super().__init__(message, hint=hint, code=code)
         self.problems = tuple(problems)
 
 
@@ -136,6 +137,10 @@ class BuildUnknown(UserError):
     """No build has that id (`ResourceNotFoundException`)."""
 
 
+class ReportUnknown(UserError):
+    """No report, or no report group, has that ARN (`ResourceNotFoundException`)."""
+
+
 class ContainerDied(UserError):
     """The build container ended without finishing the build, by the user's doing (memory, image without `sh`)."""
 
@@ -148,10 +153,15 @@ class PreflightFailed(UserError):
     default_code = "PREFLIGHT_FAILED"
 
 
+class ReportInvalid(UserError):
+    """A result file of tests or coverage says nothing that can be understood."""
+
+
 class Unavailable(BuildspecdError):
-    """Something outside is down; it may work later."""
+    """Something outside is down; it may work later. `retry_after`: the seconds for which it asked to be left alone."""
 
     retry = True
+    retry_after: float | None = None
 
 
 class GitUnavailable(Unavailable):

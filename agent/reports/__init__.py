@@ -1,1 +1,1 @@
-"""Reports: what the result files of a build say."""
+"""Reports: what the result files of a build say. Bytes in, values out; nothing in here reads a file."""
