@@ -95,14 +95,14 @@ class Daemon:
 
 
 @contextmanager
-def daemon(home: Path, projects: list[dict[str, Any]]) -> Iterator[Daemon]:
-    """Run a daemon with *projects* until the block ends."""
+def daemon(home: Path, projects: list[dict[str, Any]], settings: str = "") -> Iterator[Daemon]:
+    """Run a daemon with *projects*, and *settings* as further lines of its agent.yml, until the block ends."""
     (home / "projects.d").mkdir(parents=True, exist_ok=True)
     for project in projects:
         (home / "projects.d" / f"{project['name']}.json").write_text(json.dumps(project))
     runtime = Path(tempfile.mkdtemp(prefix="buildspecd-bench-", dir="/dev/shm"))
     (home / "agent.yml").write_text(
-        f'state_dir: {home}/state\nruntime_dir: {runtime}\nhttp: {{listen: "127.0.0.1:0"}}\n'
+        f'state_dir: {home}/state\nruntime_dir: {runtime}\nhttp: {{listen: "127.0.0.1:0"}}\n{settings}'
     )
     with (home / "daemon.log").open("wb") as log:
         process = subprocess.Popen(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import posixpath
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent.kit.tree import Inside, Tree
+from agent.kit.tree import Inside, Outside, Tree
 from agent.kit.untar import Limits, Owners, unpack
 
 Fetch = Callable[[str], Iterator[bytes] | None]
@@ -37,13 +37,25 @@ class Spot:
 class Beyond:
     """Finds container paths in *tree*, or fetches them into *scratch*, a private directory that the caller removes.
 
+    *linked* are directories of *tree*, as absolute container paths, that were made symlinks to somewhere outside for
+    our own sake, and are to count as directories still.
+
     What was fetched once is not fetched again. `fetch` None: nothing outside the tree exists. The whole file system
     (`/`) is never fetched. Errors of *fetch* pass; a tar that is broken or hostile raises `ValueError`.
     For one thread.
     """
 
-    def __init__(self, tree: Tree, fetch: Fetch | None, scratch: Path, limits: Limits = Limits()) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        fetch: Fetch | None,
+        scratch: Path,
+        limits: Limits = Limits(),
+        *,
+        linked: Sequence[str] = (),
+    ) -> None:
         self.tree = tree
+        self._linked = tuple(linked)
         self._fetch = fetch
         self._scratch = scratch
         self._limits = limits
@@ -68,6 +80,18 @@ class Beyond:
                 return None
             tree = onwards
         return None
+
+    def linked_below(self, spot: Spot) -> dict[str, str]:
+        """Return the *linked* directories below *spot*: their names relative to it, and their container paths."""
+        top = posixpath.join(spot.tree.seen_as, spot.name) if spot.name else spot.tree.seen_as
+        found = {path[len(top) + 1 :]: path for path in self._linked if path.startswith(f"{top}/")}
+        return {name: path for name, path in found.items() if spot.tree is self.tree and self._is_link(path)}
+
+    def _is_link(self, path: str) -> bool:
+        """Whether the last part of *path* leads out of the tree, and only that."""
+        above = posixpath.dirname(path)
+        straight = Inside(above[len(self.tree.seen_as) + 1 :])
+        return self.tree.resolve(above) == straight and isinstance(self.tree.resolve(path), Outside)
 
     def owner(self, tree: Tree, name: str, found: tuple[int, int]) -> tuple[int, int]:
         """Return user and group of an entry: as the container had it where it was fetched, else *found*."""

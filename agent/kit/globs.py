@@ -141,11 +141,16 @@ class Globs:
 
     def matches(self, name: str) -> int:
         """Return the bits of the patterns that match the file with the relative *name*; 0: none."""
-        *directories, last = name.split("/")
-        position: Position | None = self.top
-        for directory in directories:
-            position = position.directory(directory) if position else None
+        above, _, last = name.rpartition("/")
+        position = self.reach(above) if above else self.top
         return position.file(last) if position else 0
+
+    def reach(self, name: str) -> Position | None:
+        """Return what may match below the directory with the relative *name*, or None when nothing can."""
+        position: Position | None = self.top
+        for directory in name.split("/"):
+            position = position.directory(directory) if position else None
+        return position
 
     def position(self, places: Iterable[tuple[int, int]]) -> Position:
         """Return the one `Position` for (pattern, component) *places*; `**` also stands for no component."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import yaml
 
@@ -35,11 +36,12 @@ class MarkedYamlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a text may cost: bytes in UTF-8, levels of nesting, nodes after aliases are expanded."""
+    """What a text may cost: bytes in UTF-8, levels of nesting; nodes and characters after aliases are expanded."""
 
     max_bytes: int = 1 << 20
     max_depth: int = 64
     max_nodes: int = 100_000
+    max_characters: int = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def load(text: str | bytes, *, limits: Limits | None = None) -> Document:
     """
     limits = limits or Limits()
     source = _decode(text, limits)
-    builder = _Builder(limits)
+    builder = _Builder(limits, source)
     events = yaml.parse(source, Loader=yaml.CSafeLoader)
     try:
         for event in events:
@@ -123,7 +125,7 @@ def load(text: str | bytes, *, limits: Limits | None = None) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         found = (mark.line + 1, mark.column + 1) if mark else (0, 0)
-        place = min(found, _place_in(source, len(source)))  # at the end, the scanner counts a line too many
+        place = min(found, builder.end)
         raise MarkedYamlError(error.problem or error.context or "not YAML", *place) from None
     except yaml.YAMLError as error:
         raise MarkedYamlError(str(error).partition("\n")[0] or "not YAML", 0, 0) from None
@@ -164,6 +166,7 @@ def find(root: Node | None, path: Path) -> tuple[int, int]:
 _Place = tuple[int, int]
 """Line and column, from 1."""
 
+_LONGEST_NAME = 60
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NEW_LINE = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
@@ -224,28 +227,37 @@ class _Frame:
     items: list[Node] = field(default_factory=list)
     """The items of a sequence; of a mapping, keys and values in turn."""
     nodes: int = 1
+    characters: int = 0
     height: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """A node with a name, and what an alias to it adds: nodes, and levels of nesting."""
+    """A finished node, and what an alias to it adds: nodes, characters, and levels of nesting."""
 
     node: Node
     nodes: int
+    characters: int
     height: int
 
 
 class _Builder:
     """Makes the tree from the scanner's events, one at a time and without recursion."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, source: str) -> None:
         self.root: Node | None = None
         self.duplicates: list[Duplicate] = []
         self._limits = limits
+        self._source = source
         self._open: list[_Frame] = []
         self._anchors: dict[str, _Anchored | None] = {}  # None: the node is still open
         self._nodes = 0
+        self._characters = 0
+
+    @cached_property
+    def end(self) -> _Place:
+        """The place behind the last character; the scanner itself may count a line too many there."""
+        return _place_in(self._source, len(self._source))
 
     def take(self, event: yaml.Event) -> None:
         """Take the next *event* of the document."""
@@ -255,51 +267,57 @@ class _Builder:
             self._take_alias(event)
         elif isinstance(event, yaml.CollectionStartEvent):
             place = _start_of(event)
-            self._count(1, 1, place)
+            self._count(1, 0, 1, place)
             if event.anchor is not None:
                 self._anchors[event.anchor] = None
             self._open.append(_Frame(place, event.anchor, isinstance(event, yaml.MappingStartEvent)))
         elif isinstance(event, yaml.CollectionEndEvent):
             frame = self._open.pop()
-            self._add(_Anchored(self._close(frame), frame.nodes, frame.height), frame.anchor)
+            self._add(self._close(frame), frame.nodes, frame.characters, frame.height, frame.anchor)
 
     def _take_scalar(self, event: yaml.ScalarEvent) -> None:
-        place = _start_of(event)
+        place = _start_of(event) if event.value else min(_start_of(event), self.end)
         if "\0" in event.value:  # written as an escape; neither a command nor a variable can hold it
             raise MarkedYamlError("control characters are not allowed", *place)
-        self._count(1, 1, place)
+        self._count(1, len(event.value), 1, place)
         plain = event.style in (None, "") and event.tag is None
-        self._add(_Anchored(Scalar(event.value, *place, plain), 1, 1), event.anchor)
+        self._add(Scalar(event.value, *place, plain), 1, len(event.value), 1, event.anchor)
 
     def _take_alias(self, event: yaml.AliasEvent) -> None:
-        name, place = event.anchor, _start_of(event)
+        name, place = event.anchor or "", _start_of(event)
         if name not in self._anchors:
-            raise MarkedYamlError(f"unknown anchor '{name}' referenced", *place)
+            raise MarkedYamlError(f"unknown anchor '{name[:_LONGEST_NAME]}' referenced", *place)
         target = self._anchors[name]
         if target is None:
-            raise MarkedYamlError(f"anchor '{name}' value contains itself", *place)
-        self._count(target.nodes, target.height, place)
-        self._add(target, None)
+            raise MarkedYamlError(f"anchor '{name[:_LONGEST_NAME]}' value contains itself", *place)
+        self._count(target.nodes, target.characters, target.height, place)
+        self._add(target.node, target.nodes, target.characters, target.height, None)
 
-    def _count(self, nodes: int, height: int, place: _Place) -> None:
+    def _count(self, nodes: int, characters: int, height: int, place: _Place) -> None:
         """Refuse what would make the tree too big or too deep."""
         self._nodes += nodes
+        self._characters += characters
+        if self._characters > self._limits.max_characters:
+            most = self._limits.max_characters
+            raise MarkedYamlError(f"more than {most} characters after aliases are expanded", *place)
         if self._nodes > self._limits.max_nodes:
             raise MarkedYamlError(f"more than {self._limits.max_nodes} values after aliases are expanded", *place)
         if len(self._open) + height > self._limits.max_depth:
             raise MarkedYamlError(f"nested more than {self._limits.max_depth} levels deep", *place)
 
-    def _add(self, part: _Anchored, anchor: str | None) -> None:
-        """Put a finished node where it belongs."""
+    def _add(self, node: Node, nodes: int, characters: int, height: int, anchor: str | None) -> None:
+        """Put a finished node where it belongs; it is so many nodes and characters big, and so many levels high."""
         if anchor is not None:
-            self._anchors[anchor] = part
+            self._anchors[anchor] = _Anchored(node, nodes, characters, height)
         if not self._open:
-            self.root = part.node
+            self.root = node
             return
         frame = self._open[-1]
-        frame.items.append(part.node)
-        frame.nodes += part.nodes
-        frame.height = max(frame.height, part.height + 1)
+        frame.items.append(node)
+        frame.nodes += nodes
+        frame.characters += characters
+        if height >= frame.height:
+            frame.height = height + 1
 
     def _close(self, frame: _Frame) -> Node:
         if not frame.mapping:

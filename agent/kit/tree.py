@@ -20,6 +20,8 @@ _PROC: Final = "/proc/self/fd"
 
 Trouble = Callable[[str, OSError], None]
 """Told of a directory that cannot be read, by its name relative to the root."""
+Enters = Callable[[str], bool]
+"""Whether a directory is to be looked into, by the last part of its name."""
 Found = tuple[str, int, os.stat_result]
 """A file met by `walk`: name relative to where the walk began, bits of the patterns that match, its `lstat`."""
 
@@ -117,11 +119,13 @@ class Tree:
             return Inside("/".join(now[len(top) :]))
         return Outside("/" + "/".join(now))
 
-    def walk(self, name: str, globs: Globs, trouble: Trouble | None = None) -> Iterator[Found]:
+    def walk(
+        self, name: str, globs: Globs, trouble: Trouble | None = None, enters: Enters | None = None
+    ) -> Iterator[Found]:
         """Yield what is not a directory below the entry *name* and matches *globs*, in no particular order.
 
         Symlinks are yielded, not followed; so are FIFOs, sockets and devices. Directories in which nothing can match
-        are not entered. What vanishes meanwhile is passed over.
+        are not entered, nor those of which *enters* says no. What vanishes meanwhile is passed over.
         """
         prefix = f"{name}/" if name else ""
         todo: list[tuple[str, Position]] = [("", globs.top)]
@@ -139,7 +143,7 @@ class Tree:
                         if entry.is_dir(follow_symlinks=False):
                             if by_name:
                                 onwards = enter(word)
-                            if onwards is not None:
+                            if onwards is not None and (enters is None or enters(word)):
                                 todo.append((f"{below}{word}/", onwards))
                             continue
                         if by_name:

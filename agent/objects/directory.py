@@ -7,17 +7,18 @@ import errno
 import json
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 from urllib.parse import quote
 
 from agent.errors import DiskFull, UploadRefused, UserError
 from agent.kit.files import sync_directory, write_atomic
 from agent.objects.keys import checked_key
-from agent.objects.store import StoredObject, Upload
+from agent.objects.store import Check, StoredObject, Upload, go_on
 
 _OURS: Final = ".buildspecd"
 _STALE: Final = 3600.0
@@ -33,6 +34,7 @@ _SAYS_NO: Final = frozenset(
         errno.ENOTEMPTY,
     }
 )
+_NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR})
 
 
 class DirectoryStore:
@@ -66,51 +68,52 @@ class DirectoryStore:
                 aside.unlink(missing_ok=True)
             self._note(key, inode, upload)
 
-    def get(self, key: str, file: Path) -> StoredObject | None:
-        """See `ObjectStore.get`."""
+    def get(
+        self, key: str, file: Path, *, version: str | None = None, limit: int | None = None, check: Check = go_on
+    ) -> StoredObject | None:
+        """See `ObjectStore.get`; a directory keeps no versions, so that every *version* is absent."""
+        path = self._path(key)
         with self._refusing(key):
-            try:
-                source = self._path(key).open("rb")
-            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            handle = None if version else self._opened(path)
+            if handle is None:
                 return None
-            with source:
-                facts = os.fstat(source.fileno())
-                handle, aside = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-                try:
-                    with os.fdopen(handle, "wb") as out:
-                        shutil.copyfileobj(source, out, 1 << 20)
-                    Path(aside).replace(file)
-                except BaseException:
-                    Path(aside).unlink(missing_ok=True)
-                    raise
+            with os.fdopen(handle, "rb") as source:
+                facts = os.fstat(handle)
+                if limit is not None and facts.st_size > limit:
+                    raise UserError(
+                        f"{path} has {facts.st_size} bytes, more than {limit}",
+                        hint="leave out what the build does not need",
+                    )
+                _copy_whole(source, file, check)
         return self._stored(key, facts)
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str, *, version: str | None = None) -> StoredObject | None:
         """See `ObjectStore.head`."""
         path = self._path(key)
         with self._refusing(key):
-            try:
-                facts = path.stat()
-            except (FileNotFoundError, NotADirectoryError):
+            handle = None if version else self._opened(path)
+            if handle is None:
                 return None
-            return self._stored(key, facts) if path.is_file() else None
+            facts = os.fstat(handle)
+            os.close(handle)
+        return self._stored(key, facts)
 
-    def list(self, prefix: str) -> list[StoredObject]:
-        """See `ObjectStore.list`."""
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        """See `ObjectStore.scan`. What is no regular file, or a link that leads elsewhere, is no object."""
         if prefix.startswith("/") or ".." in prefix.split("/"):
             raise UserError(f"not a prefix of keys: {prefix!r}")
         folder = prefix.rpartition("/")[0]
-        found: list[StoredObject] = []
         for above, names, files in os.walk(self._root / folder):
             names[:] = [name for name in names if name != _OURS or Path(above) != self._root]
             for name in files:
                 path = Path(above, name)
                 key = path.relative_to(self._root).as_posix()
-                if key.startswith(prefix):
-                    with contextlib.suppress(FileNotFoundError):
-                        facts = path.stat()
-                        found.append(StoredObject(key, facts.st_size, facts.st_mtime))
-        return sorted(found, key=lambda stored: (-stored.modified, stored.key))
+                if key.startswith(prefix) and (facts := self._facts(path)):
+                    yield StoredObject(key, facts.st_size, facts.st_mtime, etag=_etag(facts))
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        """See `ObjectStore.list`."""
+        return sorted(self.scan(prefix), key=lambda stored: (-stored.modified, stored.key))
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
@@ -128,6 +131,33 @@ class DirectoryStore:
         if checked_key(key).split("/", 1)[0] == _OURS:
             raise UserError(f"not a key of an object: {key!r}", hint=f"{_OURS} is the store's own directory")
         return self._root / key
+
+    def _opened(self, path: Path) -> int | None:
+        """Open the regular file at *path*; None unless there is one that lies below the root, links followed."""
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno in _NOT_THERE:
+                return None
+            raise
+        if stat.S_ISREG(os.fstat(handle).st_mode) and self._holds(path):
+            return handle
+        os.close(handle)
+        return None
+
+    def _facts(self, path: Path) -> os.stat_result | None:
+        try:
+            facts = path.lstat()
+            if stat.S_ISLNK(facts.st_mode):
+                facts = path.stat()
+                if not self._holds(path):
+                    return None
+        except OSError:
+            return None  # it vanished meanwhile, or leads nowhere
+        return facts if stat.S_ISREG(facts.st_mode) else None
+
+    def _holds(self, path: Path) -> bool:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self._root))
 
     def _notes(self, key: str) -> Path:
         return self._root / _OURS / "meta" / f"{key}.json"
@@ -170,7 +200,7 @@ class DirectoryStore:
             notes = json.loads(self._notes(key).read_bytes())
             if notes["inode"] == facts.st_ino:
                 metadata = dict(notes["metadata"])
-        return StoredObject(key, facts.st_size, facts.st_mtime, metadata)
+        return StoredObject(key, facts.st_size, facts.st_mtime, metadata, _etag(facts))
 
     @contextlib.contextmanager
     def _refusing(self, key: str) -> Iterator[None]:
@@ -185,3 +215,22 @@ class DirectoryStore:
                     hint=f"the agent must be able to write below {self._root}, and no name may be both file and folder",
                 ) from error
             raise
+
+
+def _etag(facts: os.stat_result) -> str:
+    """Whoever replaces or changes a file changes one of these."""
+    return f"{facts.st_ino:x}-{facts.st_size:x}-{facts.st_mtime_ns:x}"
+
+
+def _copy_whole(source: IO[bytes], file: Path, check: Check) -> None:
+    """Write all of *source* to *file*, or nothing."""
+    handle, aside = tempfile.mkstemp(prefix=f".{file.name[:100]}.", dir=file.parent)
+    try:
+        with os.fdopen(handle, "wb") as out:
+            while block := source.read(1 << 20):
+                check()
+                out.write(block)
+        Path(aside).replace(file)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise

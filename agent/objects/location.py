@@ -17,6 +17,8 @@ _ARN = re.compile(r"arn:aws[a-z-]*:s3:::(.+)")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]|arn:aws[a-z-]*:s3:[^/]*:accesspoint[:/][^/]+")
 _HINT = "write bucket, bucket/prefix, arn:aws:s3:::bucket/prefix or file:///dir"
 
+_OBJECT_HINT = "write bucket/key.zip, bucket/folder/, arn:aws:s3:::bucket/key.zip, file:///dir/key.zip or file:///dir/"
+
 
 @dataclass(frozen=True)
 class BucketLocation:
@@ -54,3 +56,33 @@ def open_store(location: str, aws: Aws) -> ObjectStore:
     if isinstance(place, Path):
         return DirectoryStore(place)
     return S3Store(aws, place.bucket, place.prefix)
+
+
+@dataclass(frozen=True)
+class ObjectPlace:
+    """One object, or with `is_prefix` all whose keys begin with `key`. `store` is a location for `open_store`."""
+
+    store: str
+    key: str
+
+    @property
+    def is_prefix(self) -> bool:
+        """Whether it names a folder: the key is empty, or ends with a slash."""
+        return self.key == "" or self.key.endswith("/")
+
+
+def parse_object(location: str) -> ObjectPlace:
+    """Return the object or folder that *location* names: `bucket/key`, `bucket/folder/`, the ARN of either,
+    `file:///dir/name` or `file:///dir/`. Raises `UserError` when it names neither."""
+    text = location.strip()
+    if text.startswith("file:"):
+        path = parse_location(text)
+        if not isinstance(path, Path) or path == Path("/"):
+            raise UserError(f"not an object or a folder: {location!r}", hint=_OBJECT_HINT)
+        return ObjectPlace(path.as_uri(), "") if text.endswith("/") else ObjectPlace(path.parent.as_uri(), path.name)
+    found = _ARN.fullmatch(text)
+    bucket, slash, key = (found[1] if found else text.removeprefix("s3://")).partition("/")
+    parts = key.removesuffix("/").split("/") if key else ()
+    if not _BUCKET.fullmatch(bucket) or not slash or any(part in ("", ".", "..") for part in parts) or "\0" in key:
+        raise UserError(f"not an object or a folder of a bucket: {location!r}", hint=_OBJECT_HINT)
+    return ObjectPlace(bucket, key)

@@ -11,17 +11,18 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from agent.aws import Aws, AwsRefused, translated
-from agent.errors import AwsUnavailable, BuildspecdError, UploadRefused
+from agent.errors import BuildspecdError, UploadRefused
+from agent.objects.download import LARGE, Download
 from agent.objects.encryption import KeyRing
 from agent.objects.keys import checked_key
-from agent.objects.store import StoredObject, Upload
+from agent.objects.store import Check, StoredObject, Upload, go_on
 
-_LARGE: Final = 32 << 20
 _PART: Final = 16 << 20
 _MOST_PARTS: Final = 9_000
 _THREADS: Final = 4
-_ATTEMPTS: Final = 3
-_ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound"})
+_ABSENT: Final = frozenset({"404", "NoSuchKey", "NotFound", "NoSuchVersion"})
+_NO_VERSION: Final = frozenset({"400", "InvalidArgument", "405", "MethodNotAllowed"})
+"""What S3 says of a version id that is no such thing, and of one that is a mark of deletion."""
 _TAKEN: Final = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _OURS: Final = frozenset({"NoCredentials", "ParamValidation"})
 _HINTS: Final = {
@@ -53,54 +54,55 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if upload.if_absent else {}
         with file.open("rb") as source, self._refusing(name, upload):
             size = os.fstat(source.fileno()).st_size
-            if size < _LARGE:
+            if size < LARGE:
                 self._client.put_object(Bucket=self._bucket, Key=name, Body=source, **facts, **condition)
             else:
                 self._put_in_parts(name, source, size, facts, condition)
 
-    def get(self, key: str, file: Path) -> StoredObject | None:
+    def get(
+        self, key: str, file: Path, *, version: str | None = None, limit: int | None = None, check: Check = go_on
+    ) -> StoredObject | None:
         """See `ObjectStore.get`. Large objects come in parallel parts of one and the same version."""
-        name = self._name(key)
-        handle, aside = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        where = self._where(key, version)
+        handle, aside = tempfile.mkstemp(prefix=f".{file.name[:100]}.", dir=file.parent)
         try:
-            with os.fdopen(handle, "wb") as out, translated(f"reading s3://{self._bucket}/{name}"):
-                answer = self._client.get_object(Bucket=self._bucket, Key=name)
-                size = int(answer["ContentLength"])
-                self._read(answer, out, name, size)
+            with os.fdopen(handle, "wb") as out:
+                answer = Download(self._client, where, check).into(out, limit)
             Path(aside).replace(file)
         except AwsRefused as error:
             Path(aside).unlink(missing_ok=True)
-            if error.reason in _ABSENT:
+            if _says_absent(error, version):
                 return None
             raise
         except BaseException:
             Path(aside).unlink(missing_ok=True)
             raise
-        return _stored(key, answer, size)
+        return _stored(key, answer, int(answer["ContentLength"]))
 
-    def head(self, key: str) -> StoredObject | None:
+    def head(self, key: str, *, version: str | None = None) -> StoredObject | None:
         """See `ObjectStore.head`."""
-        name = self._name(key)
+        where = self._where(key, version)
         try:
-            with translated(f"reading s3://{self._bucket}/{name}"):
-                answer = self._client.head_object(Bucket=self._bucket, Key=name)
+            with translated(f"reading s3://{self._bucket}/{where['Key']}"):
+                answer = self._client.head_object(**where)
         except AwsRefused as error:
-            if error.reason in _ABSENT:
+            if _says_absent(error, version):
                 return None
             raise
         return _stored(key, answer, int(answer["ContentLength"]))
 
-    def list(self, prefix: str) -> list[StoredObject]:
-        """See `ObjectStore.list`; metadata is empty."""
-        found: list[StoredObject] = []
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        """See `ObjectStore.scan`."""
         with translated(f"listing s3://{self._bucket}/{self._prefix}{prefix}"):
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
-                found.extend(
-                    StoredObject(item["Key"][len(self._prefix) :], item["Size"], item["LastModified"].timestamp())
-                    for item in page.get("Contents", ())
-                )
-        return sorted(found, key=lambda stored: (-stored.modified, stored.key))
+                for item in page.get("Contents", ()):
+                    key, modified = item["Key"][len(self._prefix) :], item["LastModified"].timestamp()
+                    yield StoredObject(key, item["Size"], modified, etag=item.get("ETag", "").strip('"'))
+
+    def list(self, prefix: str) -> list[StoredObject]:
+        """See `ObjectStore.list`; metadata is empty."""
+        return sorted(self.scan(prefix), key=lambda stored: (-stored.modified, stored.key))
 
     def delete(self, key: str) -> None:
         """See `ObjectStore.delete`."""
@@ -119,6 +121,10 @@ class S3Store:
     @property
     def _client(self) -> Any:
         return self._aws.client("s3")
+
+    def _where(self, key: str, version: str | None) -> dict[str, str]:
+        where = {"Bucket": self._bucket, "Key": self._name(key)}
+        return {**where, "VersionId": version} if version else where
 
     def _name(self, key: str) -> str:
         return self._prefix + checked_key(key)
@@ -157,35 +163,6 @@ class S3Store:
                 self._client.abort_multipart_upload(**where, UploadId=upload_id)
             raise
 
-    def _read(self, answer: Any, out: IO[bytes], name: str, size: int) -> None:
-        """Write the object to *out*: the first part from *answer*, the others at once with it."""
-        if size < _LARGE:
-            for block in answer["Body"].iter_chunks(1 << 20):
-                out.write(block)
-            return
-        etag = answer["ETag"]
-        answer["Body"].close()
-
-        def fetch(start: int) -> None:
-            for attempt in range(_ATTEMPTS):
-                try:
-                    with translated(f"reading s3://{self._bucket}/{name}"):
-                        self._read_part(out, name, etag, start, min(start + _PART, size))
-                    return
-                except AwsUnavailable:
-                    if attempt == _ATTEMPTS - 1:
-                        raise
-
-        _in_parallel(fetch, range(0, size, _PART))
-
-    def _read_part(self, out: IO[bytes], name: str, etag: str, start: int, end: int) -> None:
-        part = self._client.get_object(Bucket=self._bucket, Key=name, IfMatch=etag, Range=f"bytes={start}-{end - 1}")
-        for block in part["Body"].iter_chunks(1 << 20):
-            view = memoryview(block)
-            while view:
-                written = os.pwrite(out.fileno(), view, start)
-                view, start = view[written:], start + written
-
     @contextlib.contextmanager
     def _refusing(self, name: str, upload: Upload) -> Iterator[None]:
         try:
@@ -204,7 +181,18 @@ class S3Store:
 
 
 def _stored(key: str, answer: Any, size: int) -> StoredObject:
-    return StoredObject(key, size, answer["LastModified"].timestamp(), dict(answer.get("Metadata", {})))
+    return StoredObject(
+        key,
+        size,
+        answer["LastModified"].timestamp(),
+        dict(answer.get("Metadata", {})),
+        answer.get("ETag", "").strip('"'),
+        None if answer.get("VersionId") == "null" else answer.get("VersionId"),
+    )
+
+
+def _says_absent(error: AwsRefused, version: str | None) -> bool:
+    return error.reason in _ABSENT or (version is not None and error.reason in _NO_VERSION)
 
 
 def _at(source: IO[bytes], offset: int, size: int) -> bytes:

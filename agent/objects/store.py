@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -30,12 +30,25 @@ class Upload:
 
 @dataclass(frozen=True)
 class StoredObject:
-    """An object as it lies there. `modified` is epoch seconds."""
+    """An object as it lies there. `modified` is epoch seconds.
+
+    `etag` changes whenever the bytes do. `version` is its version id, None where the store keeps no versions.
+    """
 
     key: str
     size: int
     modified: float
     metadata: Mapping[str, str] = field(default_factory=dict)
+    etag: str = ""
+    version: str | None = None
+
+
+Check = Callable[[], None]
+"""Called now and then by what takes long; raises when it is not to go on."""
+
+
+def go_on() -> None:
+    """The `Check` of those who are never stopped."""
 
 
 class ObjectStore(Protocol):
@@ -51,12 +64,22 @@ class ObjectStore(Protocol):
         """Store the bytes of *file* under *key*, replacing what was there. Large files go in parts, in parallel."""
         ...
 
-    def get(self, key: str, file: Path) -> StoredObject | None:
-        """Write the object to *file* (whole or not at all); None when there is no such object."""
+    def get(
+        self, key: str, file: Path, *, version: str | None = None, limit: int | None = None, check: Check = go_on
+    ) -> StoredObject | None:
+        """Write the object to *file* (whole or not at all); None when there is no such object, or no such *version*.
+
+        What a broken connection cut is fetched on from there; length and, where the store has one, checksum must be
+        right. An object of more than *limit* bytes is refused with `UserError`, unread. What *check* raises passes.
+        """
         ...
 
-    def head(self, key: str) -> StoredObject | None:
-        """Return the object's facts; None when there is no such object."""
+    def head(self, key: str, *, version: str | None = None) -> StoredObject | None:
+        """Return the object's facts; None when there is no such object, or no such *version*."""
+        ...
+
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects whose keys start with *prefix*, page by page, in no particular order, without metadata."""
         ...
 
     def list(self, prefix: str) -> list[StoredObject]:

@@ -11,6 +11,7 @@ from agent.kit.service import StopToken
 from agent.source import refs
 from agent.source.credentials import Remote
 from agent.source.git import Git
+from agent.source.lsrefs import LsRefs, NotSpoken
 
 LOOK_SECONDS = 30.0
 """Longest time for a look at a remote's refs."""
@@ -38,19 +39,34 @@ def local_git_dir(remote: Remote) -> Path | None:
     return directory if refs.is_readable(directory) else None
 
 
-def read_heads(git: Git, remote: Remote, names: Sequence[str] = (), stop: StopToken | None = None) -> Heads:
+def read_heads(
+    git: Git, remote: Remote, names: Sequence[str] = (), stop: StopToken | None = None, *, ls_refs: LsRefs | None = None
+) -> Heads:
     """Return HEAD and those of *names* that exist; a name is a full ref, or a prefix such as `refs/heads/*`.
 
-    A repository on this machine is read directly, without a process. Raises `SourceNotFound`, `SourceRefused`,
-    `GitUnavailable`.
+    A repository on this machine is read directly, one behind HTTP is asked through *ls_refs*: both without a process.
+    Raises `SourceNotFound`, `SourceRefused`, `GitUnavailable`.
     """
     directory = local_git_dir(remote)
     if directory is None:
-        return _ask(git, remote, names, stop)
+        return _ask_in_process(ls_refs, remote, names, stop) or _ask(git, remote, names, stop)
     default, head = refs.read_head(directory)
     wanted = tuple(name.removesuffix("*") for name in names)
     found = refs.read_refs(directory, wanted) if wanted else {}
     return Heads(_only(found, names), default, head)
+
+
+def _ask_in_process(
+    ls_refs: LsRefs | None, remote: Remote, names: Sequence[str], stop: StopToken | None
+) -> Heads | None:
+    """Return what the server says, or None where it is git's to ask."""
+    if ls_refs is None:
+        return None
+    try:
+        answer = ls_refs.ask(remote, names, stop)
+    except NotSpoken:
+        return None
+    return Heads(_only(answer.refs, names), answer.default, answer.head)
 
 
 def _ask(git: Git, remote: Remote, names: Sequence[str], stop: StopToken | None) -> Heads:

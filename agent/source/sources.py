@@ -17,8 +17,10 @@ from agent.source import version as versions
 from agent.source.checkout import DEEPEST, check_out, empty
 from agent.source.credentials import CredentialFor, Remote, remote_of
 from agent.source.directory import copy_directory, head_of
+from agent.source.errand import Errand, go_on
 from agent.source.failures import MirrorBroken
 from agent.source.git import Git
+from agent.source.lsrefs import LsRefs
 from agent.source.mirror import Mirror, Mirrors
 from agent.source.remote import Heads
 from agent.source.submodules import check_out_submodules
@@ -31,11 +33,12 @@ Say = Callable[[str], None]
 class Revision:
     """What a source turned out to be. `ref` is the full name of the branch or tag, where one led to the commit.
 
-    All are None for a source without history.
+    Both are None for a source without history. `version` is the version id of an S3 object that keeps versions.
     """
 
     sha: str | None = None
     ref: str | None = None
+    version: str | None = None
 
     @property
     def branch(self) -> str | None:
@@ -51,7 +54,7 @@ class Change:
     message: str
 
 
-Fetcher = Callable[[Source, str | None, Path, Say], Revision]
+Fetcher = Callable[[Source, str | None, Path, Errand], Revision]
 """Fetches a source of a type that git knows nothing of (S3, CODEPIPELINE)."""
 
 
@@ -77,21 +80,34 @@ class Sources:
         git: Git | None = None,
     ) -> None:
         self._git = git or Git()
+        self._ls_refs = LsRefs()
         self.mirrors = Mirrors(mirrors, self._git)
         self._credential_for = credential_for
         self._skip = tuple(skip)
         self._others = dict(others or {})
 
     def fetch(
-        self, source: Source, version: str | None, workspace: Path, say: Say, *, ref: str | None = None
+        self,
+        source: Source,
+        version: str | None,
+        workspace: Path,
+        say: Say,
+        *,
+        ref: str | None = None,
+        check: Callable[[], None] = go_on,
+        scratch: Path | None = None,
     ) -> Revision:
         """Make *workspace* hold *source* at *version* (service.md 1.4; None: tip of the default branch).
 
         *ref* is the branch or tag that a bare commit id was seen on; with it only that one is fetched. *say* gets lines
-        for the build's log. Running it twice gives the same result. Raises `SourceNotFound`, `SourceRefused`,
-        `GitUnavailable`, `DiskFull`.
+        for the build's log; *check* is called now and then, and may raise to end it. *scratch* is a private directory
+        for what is on its way, on the disk of the workspace. Running it twice gives the same result. Raises
+        `SourceNotFound`, `SourceRefused`, `GitUnavailable`, `AwsUnavailable`, `DiskFull`.
         """
         try:
+            if source.type in self._others:
+                errand = Errand(say, check, scratch or workspace.parent)
+                return self._others[source.type](source, version, workspace, errand)
             return self._fetch_any(source, version, workspace, say, ref)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
@@ -106,8 +122,6 @@ class Sources:
         if source.type == "NO_SOURCE":
             empty(workspace)
             return Revision()
-        if source.type in self._others:
-            return self._others[source.type](source, version, workspace, say)
         raise SourceRefused(f"source type {source.type} cannot be fetched by this agent", hint="use a git source")
 
     def mounts(self, sources: Sequence[Source]) -> tuple[Path, ...]:
@@ -120,7 +134,7 @@ class Sources:
 
     def heads(self, source: Source, names: Sequence[str] = (), stop: StopToken | None = None) -> Heads:
         """Return HEAD and the wanted refs of a git source, as they are on the server now (`remote.read_heads`)."""
-        return remotes.read_heads(self._git, self._remote(source), names, stop)
+        return remotes.read_heads(self._git, self._remote(source), names, stop, ls_refs=self._ls_refs)
 
     def change(self, source: Source, ref: str, old: str | None, new: str) -> Change:
         """Return what the step from *old* to *new* touched; for a new branch, what its last commit touched."""
@@ -131,6 +145,10 @@ class Sources:
         listing = mirror.run("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", "--no-renames", *span)
         message = mirror.run("log", "-1", "--format=%B", commit).text
         return Change(tuple(path for path in listing.text.split("\0") if path), message.strip())
+
+    def remote(self, source: Source) -> Remote | None:
+        """Return where a git source lies and how it is entered now; None for a source of another kind."""
+        return self._remote(source) if source.type in GIT_TYPES else None
 
     def _remote(self, source: Source) -> Remote:
         return remote_of(source, self._credential_for(source))

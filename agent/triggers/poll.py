@@ -6,30 +6,32 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Protocol
 
-from agent.errors import BuildspecdError, SourceNotFound, SourceRefused, Unavailable
+from agent.errors import BuildspecdError, SourceNotFound
 from agent.kit.clock import Clock
 from agent.kit.service import StopToken
-from agent.model.project import GIT_TYPES, Project, Source
+from agent.model.project import Project, Source
 from agent.model.request import BuildRequest
-from agent.source import url
+from agent.source.bucket import Standing
 from agent.source.remote import Heads
-from agent.triggers import changes
+from agent.triggers import changes, uploads
 from agent.triggers.changes import Change
 from agent.triggers.filters import Push, groups_of, lets_through
+from agent.triggers.rounds import Rounds
+from agent.triggers.target import PollTarget
 
-_WORKERS = 8
-_PER_HOST = 2
-_LONGEST_PAUSE = 900.0
+__all__ = ["Poll", "PollTarget"]
+
+_WORKERS = 32
+"""Threads for looks; only as many are started as there are looks at once, and they mostly wait for servers."""
 _TICK_SECONDS = 1.0
-_JITTER = 0.1
 
 HeadsOf = Callable[[Source, Sequence[str], StopToken], Heads]
 ChangeOf = Callable[[Source, str, str | None, str], tuple[Sequence[str], str]]
 """Takes source, ref, old commit, new commit; returns the touched paths and the head commit's message."""
+StandingOf = Callable[[Source, StopToken], Standing]
+"""Says what a source in S3 is now (`Buckets.standing`)."""
 
 
 class Cursors(Protocol):
@@ -40,61 +42,8 @@ class Cursors(Protocol):
     def set(self, key: str, value: str) -> None: ...
 
 
-@dataclass(frozen=True)
-class PollTarget:
-    """A project and the seconds between two looks at it; 0: never."""
-
-    project: Project
-    every: float
-
-    @property
-    def is_polled(self) -> bool:
-        """Whether there is anything to look at."""
-        return self.every > 0 and self.project.source.type in GIT_TYPES and bool(self.project.source.location)
-
-    @property
-    def host(self) -> str:
-        """The server that is asked; empty for this machine and for a location that makes no sense."""
-        return _address(self.project.source.location)[0]
-
-    @property
-    def local_path(self) -> str | None:
-        """The directory that is watched, of a polled repository on this machine."""
-        return _address(self.project.source.location)[1] if self.is_polled else None
-
-
-@lru_cache(maxsize=4096)
-def _address(location: str | None) -> tuple[str, str | None]:
-    """Return host and local path of a location; asked for every project every second."""
-    try:
-        address, _ = url.parse(location or "")
-    except SourceRefused:
-        return "", None
-    return address.host, address.path if address.is_local else None
-
-
-@dataclass
-class _Standing:
-    """How one project stands with the poller; guarded by the poller's lock."""
-
-    due: float
-    busy: bool = False
-    again: bool = False
-    failures: int = 0
-    settled: tuple[Project, Heads] | None = None
-
-
-@dataclass
-class _Host:
-    """How one server stands: looks under way, and the time before which it is left alone."""
-
-    busy: int = 0
-    failures: int = 0
-    until: float = field(default=0.0)
-
-
 class Poll:
-    """A `Service`. Each project is looked at in its own rhythm, two looks at most at one host at a time.
+    """A `Service`. Each project is looked at in its own rhythm (`Rounds`); a server that hangs delays its own only.
 
     *submit* must be durable when it returns; only then is a change marked as seen, so one that a crash came between is
     asked for again, with the same `dedupe_key`. *heads* reads a remote's refs (`Sources.heads`), *change* what a push
@@ -112,6 +61,7 @@ class Poll:
         heads: HeadsOf,
         clock: Clock,
         change: ChangeOf | None = None,
+        standing: StandingOf | None = None,
         report: Callable[[str, BuildspecdError | None], None] = lambda project, error: None,
         chance: random.Random | None = None,
     ) -> None:
@@ -121,11 +71,13 @@ class Poll:
         self._heads = heads
         self._clock = clock
         self._change = change
+        self._standing = standing
         self._report = report
         self._chance = chance or random.Random()  # noqa: S311  # spreads load, guards nothing
         self._lock = threading.RLock()
-        self._standings: dict[str, _Standing] = {}
-        self._hosts: dict[str, _Host] = {}
+        self._rounds = Rounds(self._chance)
+        self._settled: dict[str, tuple[Project, Heads]] = {}
+        self._moved: set[str] = set()
         self._pool: ThreadPoolExecutor | None = None
         self._stop = StopToken()
         self._crash: BaseException | None = None
@@ -135,8 +87,8 @@ class Poll:
         pool = ThreadPoolExecutor(_WORKERS, thread_name_prefix="poll")
         with self._lock:
             self._stop, self._pool, self._crash = stop, pool, None
-            self._standings.clear()
-            self._hosts.clear()
+            self._rounds = Rounds(self._chance)
+            self._settled.clear()
         try:
             while not stop.is_set:
                 pause = self._start_due()
@@ -151,16 +103,14 @@ class Poll:
     def look_now(self, project: str) -> None:
         """Have *project* looked at at once, whatever its rhythm; one that is being looked at is looked at again."""
         with self._lock:
-            standing = self._standings.get(project)
-            if standing is None:
-                return
-            standing.again = True
-            standing.due = self._clock.monotonic()
+            self._rounds.nudge(project, self._clock.monotonic())
         self._start_due()
 
     def look(self, target: PollTarget, stop: StopToken | None = None) -> list[BuildRequest]:
         """Look at one project once, and submit what is new; returns the requests. Raises what the remote raises."""
         project = target.project
+        if project.source.type == "S3":
+            return self._look_at_upload(project, stop or self._stop)
         if sha := changes.fixed_commit(project):
             return self._ask_for(project, {"commit": sha}, None)
         wanted = changes.wanted_refs(project)
@@ -176,6 +126,20 @@ class Poll:
         asked = self._ask_for(project, current, heads.default)
         self._settle(project, heads)
         return asked
+
+    def _look_at_upload(self, project: Project, stop: StopToken) -> list[BuildRequest]:
+        standing = uploads.fixed_upload(project) or (self._standing and self._standing(project.source, stop))
+        if standing is None or stop.is_set:
+            return []
+        key = changes.cursor_key(project)
+        request = uploads.find_upload(project, standing, self._cursors.get(key))
+        if request is None:
+            return []
+        self._submit(request)
+        self._cursors.set(key, uploads.seen_upload(standing))
+        with self._lock:
+            self._moved.add(project.name)
+        return [request]
 
     def _ask_for(self, project: Project, current: dict[str, str], default: str | None) -> list[BuildRequest]:
         if not current:
@@ -211,69 +175,42 @@ class Poll:
 
     def _is_settled(self, project: Project, heads: Heads) -> bool:
         with self._lock:
-            standing = self._standings.get(project.name)
-            return (
-                standing is not None
-                and standing.settled is not None
-                and (standing.settled[0] is project and standing.settled[1] == heads)
-            )
+            known = self._settled.get(project.name)
+        return known is not None and known[0] is project and known[1] == heads
 
     def _settle(self, project: Project, heads: Heads) -> None:
         with self._lock:
-            if standing := self._standings.get(project.name):
-                standing.settled = (project, heads)
+            self._settled[project.name] = (project, heads)
+            self._moved.add(project.name)
 
     def _start_due(self) -> float:
-        """Start the looks that are due and possible; return the seconds until the next one may be."""
+        """Start the looks that are due; return the seconds until the next one may be."""
         with self._lock:
             now = self._clock.monotonic()
-            targets = {one.project.name: one for one in self._projects() if one.is_polled}
-            for name in [name for name, one in self._standings.items() if name not in targets and not one.busy]:
-                del self._standings[name]
-            nearest = now + _TICK_SECONDS
-            for name, target in targets.items():
-                standing = self._standings.setdefault(name, _Standing(due=now))
-                if standing.busy:
-                    continue
-                host = self._hosts.setdefault(target.host, _Host())
-                due = max(standing.due, host.until)
-                if due <= now and host.busy < _PER_HOST and self._pool is not None:
-                    standing.busy, standing.again = True, False
-                    host.busy += 1
-                    future = self._pool.submit(self.look, target)
-                    future.add_done_callback(lambda done, target=target: self._finished(target, done))  # type: ignore[misc]
-                elif due > now:
-                    nearest = min(nearest, due)
-            return max(0.0, nearest - now)
+            self._rounds.take_up(self._projects(), now)
+            if self._pool is None:
+                return _TICK_SECONDS
+            for target in self._rounds.start(now):
+                future = self._pool.submit(self.look, target)
+                future.add_done_callback(lambda done, target=target: self._finished(target, done))  # type: ignore[misc]
+            return min(_TICK_SECONDS, self._rounds.pause(now))
 
     def _finished(self, target: PollTarget, done: Future[list[BuildRequest]]) -> None:
-        error = None if done.cancelled() else done.exception()
+        if done.cancelled():
+            return
+        error = done.exception()
         with self._lock:
-            standing, host = self._standings.get(target.project.name), self._hosts.get(target.host)
-            if standing is None or host is None or done.cancelled():
-                return
-            standing.busy = False
-            host.busy -= 1
             if error is not None and not isinstance(error, BuildspecdError):
                 self._crash = error  # `run` raises it, and the supervisor starts us anew
                 return
-            self._plan_next(target, standing, host, error)
+            name = target.project.name
+            changed = name in self._moved
+            self._moved.discard(name)
+            if not self._rounds.ended(target, error, self._clock.monotonic(), changed=changed):
+                self._settled.pop(name, None)
+                return
             more = self._pool is not None and not self._stop.is_set
         if not self._stop.is_set:
-            self._report(target.project.name, error)
+            self._report(name, error)
         if more:
             self._start_due()
-
-    def _plan_next(
-        self, target: PollTarget, standing: _Standing, host: _Host, error: BuildspecdError | None
-    ) -> None:  # fmt: skip
-        now = self._clock.monotonic()
-        spread = 1 + self._chance.uniform(-_JITTER, _JITTER)
-        standing.failures = standing.failures + 1 if error else 0
-        if isinstance(error, Unavailable):
-            host.failures += 1
-            host.until = now + min(_LONGEST_PAUSE, target.every * 2 ** min(host.failures - 1, 10)) * spread
-        else:
-            host.failures, host.until = 0, 0.0
-        pause = min(_LONGEST_PAUSE, target.every * 2 ** min(max(standing.failures - 1, 0), 10))
-        standing.due = now if standing.again else now + max(pause, target.every) * spread

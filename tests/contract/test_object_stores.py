@@ -10,14 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from moto.backends import get_backend
 from moto.server import ThreadedMotoServer
 
 from agent.aws import Aws
-from agent.errors import UploadRefused, UserError
+from agent.errors import AwsUnavailable, UploadRefused, UserError
 from agent.objects.directory import DirectoryStore
-from agent.objects.location import open_store
+from agent.objects.location import open_store, parse_object
 from agent.objects.s3 import S3Store
 from agent.objects.store import Encryption, ObjectStore, Upload
+from tests.fakes.cutting import cutting
 
 BIG = 70 << 20
 
@@ -259,6 +261,167 @@ def test_every_way_to_write_a_location_is_understood(aws: Aws) -> None:
 def test_what_is_no_location_is_refused(aws: Aws, location: str) -> None:
     with pytest.raises(UserError):
         open_store(location, aws)
+
+
+def test_a_scan_yields_every_key_with_what_tells_its_bytes_apart(store: ObjectStore, file: Path) -> None:
+    for number in range(5):
+        store.put(f"p/{number:04}", file, Upload())
+    store.put("other", file, Upload())
+    before = {stored.key: stored.etag for stored in store.scan("p/")}
+    assert len(before) == 5
+    assert all(before.values())
+    file.write_bytes(b"other bytes")
+    store.put("p/0003", file, Upload())
+    after = {stored.key: stored.etag for stored in store.scan("p/")}
+    assert [key for key in after if after[key] != before[key]] == ["p/0003"]
+    head = store.head("p/0003")
+    assert head is not None
+    assert head.etag == after["p/0003"]
+
+
+def test_a_bucket_of_more_than_one_page_is_listed_to_its_end(aws: Aws, bucket: str) -> None:
+    server = get_backend("s3")["123456789012"]["aws"]  # a thousand requests would take ten seconds
+    for number in range(1003):
+        server.put_object(bucket, f"k{number}", b"")
+    assert len(list(S3Store(aws, bucket).scan("k"))) == 1003
+
+
+def test_an_object_beyond_the_limit_is_refused_and_writes_no_file(store: ObjectStore, file: Path) -> None:
+    store.put("k", file, Upload())
+    back = file.with_name("back")
+    with pytest.raises(UserError, match="has 5 bytes, more than 4"):
+        store.get("k", back, limit=4)
+    assert store.get("k", back, limit=5) is not None
+
+
+class Stopped(Exception):
+    """Whoever fetches is not to go on."""
+
+
+def test_what_the_check_raises_ends_the_fetch_and_leaves_no_file(store: ObjectStore, file: Path) -> None:
+    def check() -> None:
+        raise Stopped
+
+    store.put("k", file, Upload())
+    with pytest.raises(Stopped):
+        store.get("k", file.with_name("back"), check=check)
+    assert {path.name for path in file.parent.iterdir()} <= {"source", "store"}
+
+
+def test_a_version_that_was_never_there_is_absent(store: ObjectStore, file: Path) -> None:
+    store.put("k", file, Upload())
+    assert store.get("k", file.with_name("back"), version="Qk4xZ2Vyc2lvbg") is None
+    assert store.head("k", version="Qk4xZ2Vyc2lvbg") is None
+
+
+def test_each_version_of_an_object_can_be_fetched(aws: Aws, bucket: str, file: Path) -> None:
+    store, back = S3Store(aws, bucket), file.with_name("back")
+    store.put("plain", file, Upload())
+    found = store.get("plain", back)
+    assert found is not None
+    assert found.version is None
+    aws.client("s3").put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    store.put("k", file, Upload())
+    first = store.head("k")
+    file.write_bytes(b"second")
+    store.put("k", file, Upload())
+    second = store.get("k", back)
+    assert first is not None
+    assert second is not None
+    assert first.version is not None
+    assert second.version not in (None, first.version)
+    assert back.read_bytes() == b"second"
+    assert store.get("k", back, version=first.version) == first
+    assert back.read_bytes() == b"hello"
+    store.delete("k")
+    assert store.get("k", back) is None
+    marks = aws.client("s3").list_object_versions(Bucket=bucket, Prefix="k")["DeleteMarkers"]
+    assert store.get("k", back, version=marks[0]["VersionId"]) is None
+
+
+@pytest.mark.parametrize("size", [3 << 20, 40 << 20])
+def test_a_fetch_that_is_cut_goes_on_where_it_was(aws: Aws, bucket: str, tmp_path: Path, size: int) -> None:
+    source, back = tmp_path / "large", tmp_path / "back"
+    source.write_bytes(os.urandom(1 << 20) * (size >> 20))
+    S3Store(aws, bucket).put("k", source, Upload())
+    with cutting(aws.client("s3").meta.endpoint_url, after=1 << 20, times=3) as relay:
+        found = S3Store(Aws(region="us-east-1", endpoint_url=relay.url), bucket).get("k", back)
+    assert found is not None
+    assert back.read_bytes() == source.read_bytes()
+    assert relay.cut == 3
+
+
+def test_a_fetch_that_is_cut_again_and_again_is_an_outage(aws: Aws, bucket: str, tmp_path: Path, file: Path) -> None:
+    file.write_bytes(bytes(1 << 20))
+    S3Store(aws, bucket).put("k", file, Upload())
+    with cutting(aws.client("s3").meta.endpoint_url, after=600, times=10**6) as relay:
+        store = S3Store(Aws(region="us-east-1", endpoint_url=relay.url), bucket)
+        with pytest.raises(AwsUnavailable):
+            store.get("k", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+@pytest.mark.parametrize("size", [3 << 20, 40 << 20])
+def test_bytes_that_were_changed_on_their_way_are_noticed(aws: Aws, bucket: str, tmp_path: Path, size: int) -> None:
+    aws.client("s3").put_object(Bucket=bucket, Key="k", Body=bytes(size), ChecksumAlgorithm="CRC32")
+    with cutting(aws.client("s3").meta.endpoint_url, after=1 << 20, times=1, instead=b"?") as relay:
+        store = S3Store(Aws(region="us-east-1", endpoint_url=relay.url), bucket)
+        with pytest.raises(AwsUnavailable, match="checksum"):
+            store.get("k", tmp_path / "back")
+    assert not (tmp_path / "back").exists()
+
+
+def test_a_link_in_a_directory_may_lead_below_it_and_nowhere_else(tmp_path: Path, file: Path) -> None:
+    store = DirectoryStore(tmp_path / "store")
+    store.put("a/real", file, Upload())
+    (tmp_path / "store" / "latest").symlink_to("a/real")
+    (tmp_path / "store" / "shadow").symlink_to("/etc/passwd")
+    (tmp_path / "store" / "etc").symlink_to("/etc")
+    os.mkfifo(tmp_path / "store" / "fifo")
+    back = tmp_path / "back"
+    assert store.get("latest", back) is not None
+    assert back.read_bytes() == b"hello"
+    for key in ("shadow", "etc/passwd", "fifo", "a"):
+        assert store.get(key, back) is None, key
+        assert store.head(key) is None, key
+    assert sorted(stored.key for stored in store.scan("")) == ["a/real", "latest"]
+
+
+OBJECTS = {
+    "bucket/key.zip": ("bucket", "key.zip", False),
+    "bucket/a/b/": ("bucket", "a/b/", True),
+    "bucket/": ("bucket", "", True),
+    "s3://bucket/k": ("bucket", "k", False),
+    "arn:aws-cn:s3:::bucket/a/k": ("bucket", "a/k", False),
+    "file:///srv/x%20y/k.zip": ("file:///srv/x%20y", "k.zip", False),
+    "file:///srv/dir/": ("file:///srv/dir", "", True),
+}
+
+
+@pytest.mark.parametrize(("location", "place"), OBJECTS.items())
+def test_the_location_of_an_object_or_a_folder_is_understood(location: str, place: tuple[str, str, bool]) -> None:
+    found = parse_object(location)
+    assert (found.store, found.key, found.is_prefix) == place
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "",
+        "bucket",
+        "UPPER/key",
+        "bucket/a//k",
+        "bucket//k",
+        "bucket/../k",
+        "bucket/./k",
+        "file:///",
+        "file://h/x",
+        "b/k",
+    ],
+)
+def test_what_is_no_location_of_an_object_is_refused(location: str) -> None:
+    with pytest.raises(UserError):
+        parse_object(location)
 
 
 def test_a_file_may_be_given_by_its_open_descriptor(store: ObjectStore, file: Path) -> None:

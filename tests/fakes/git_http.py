@@ -17,6 +17,7 @@ class GitHttpServer(ThreadingHTTPServer):
     """Serves every repository below *root*. `status` set to a code answers everything with it.
 
     `requests` holds (path, Authorization header) of every request; `redirect` sends each to another server first.
+    `headers` go with every error, and `speaks_v2` turned off makes it a server of old that speaks no version 2.
     """
 
     daemon_threads = True
@@ -27,6 +28,8 @@ class GitHttpServer(ThreadingHTTPServer):
         self.login = login
         self.status = 0
         self.redirect = ""
+        self.headers: dict[str, str] = {}
+        self.speaks_v2 = True
         self.requests: list[tuple[str, str | None]] = []
 
     @property
@@ -75,7 +78,10 @@ class _Handler(BaseHTTPRequestHandler):
         given = self.headers.get("Authorization")
         self.server.requests.append((self.path, given))
         if self.server.status:
-            self.send_error(self.server.status)
+            self.send_response(self.server.status)
+            for name, value in self.server.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
         elif self.server.redirect:
             self.send_response(302)
             self.send_header("Location", self.server.redirect + self.path)
@@ -101,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
             "QUERY_STRING": query,
             "CONTENT_TYPE": self.headers.get("Content-Type", ""),
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", "") if self.server.speaks_v2 else "",
             "REMOTE_ADDR": "127.0.0.1",
         }
         answer = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=False)

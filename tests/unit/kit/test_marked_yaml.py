@@ -13,6 +13,7 @@ from agent.kit.marked_yaml import (
     Limits,
     Mapping,
     MarkedYamlError,
+    Node,
     Scalar,
     Sequence,
     find,
@@ -210,6 +211,32 @@ def test_a_billion_laughs_are_refused() -> None:
     lines = ["a0: &a0 [lol, lol, lol, lol, lol, lol, lol, lol, lol, lol]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
     assert refusal("\n".join(lines))[0] == "more than 100000 values after aliases are expanded"
+
+
+def test_aliases_of_a_long_text_are_refused_before_they_fill_the_memory() -> None:
+    text = "a: &a " + "x" * 30_000 + "\nb: [" + "*a, " * 200 + "]\n"
+    with pytest.raises(MarkedYamlError) as refused:
+        load(text)
+    assert refused.value.message == "more than 4194304 characters after aliases are expanded"
+    assert refused.value.line == 2
+
+
+@pytest.mark.parametrize("text", ["%YAML 1.1\n---", "a: b\nc:", "- a\n-", "---"])
+def test_an_empty_value_at_the_very_end_stands_in_the_file(text: str) -> None:
+    def places(node: Node) -> list[int]:
+        if isinstance(node, Mapping):
+            return [line for key, value in node.entries for line in (key.line, *places(value))]
+        return [line for item in node.items for line in places(item)] if isinstance(node, Sequence) else [node.line]
+
+    root = load(text).root
+    assert root is not None
+    assert max(places(root)) <= text.count("\n") + 1
+
+
+def test_a_long_name_of_an_anchor_is_cut_in_messages() -> None:
+    with pytest.raises(MarkedYamlError) as refused:
+        load("a: *" + "x" * 5000)
+    assert len(refused.value.message) < 100
 
 
 def test_merges_that_multiply_are_refused() -> None:

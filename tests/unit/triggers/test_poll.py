@@ -15,6 +15,7 @@ from agent.model.project import Environment, Project, Source, Webhook, WebhookFi
 from agent.model.request import BuildRequest
 from agent.source.remote import Heads
 from agent.triggers.poll import Poll, PollTarget
+from agent.triggers.rounds import PER_HOST
 
 A, B, C, D = (letter * 40 for letter in "abcd")
 MAIN = "refs/heads/main"
@@ -262,7 +263,7 @@ def test_a_slow_host_does_not_delay_the_others() -> None:
     bench = Bench(remote, *slow, target("fast", host="fast.example"))
     with bench.running():
         bench.until(lambda: [request.project for request in bench.requests] == ["fast"])
-        assert sum("slow" in location for location in remote.looks) == 2
+        assert sum("slow" in location for location in remote.looks) == PER_HOST
         release.set()
         bench.until(lambda: len(bench.requests) == 21)
 
