@@ -4,7 +4,7 @@ PYTHON := .venv/bin/python
 BASE   ?= python:3.12-slim
 TAG    ?= buildspecd:latest
 
-.PHONY: help setup demo test check bench image schemas lock clean
+.PHONY: help setup demo test fuzz check bench image schemas lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -20,6 +20,11 @@ demo: ## run the main job on this machine, from push to artifact (KEEP=1: leave 
 test: ## run every test (ARGS='-k word' picks some)
 	@.ci/setup test
 	@$(PYTHON) -m pytest -n 2 --dist loadgroup $(ARGS)
+
+fuzz: ## hunt for buildspecs that break the parser (MINUTES=5; CORPUS=directory that is kept)
+	@.ci/setup test
+	@$(PYTHON) -c 'import atheris' 2>/dev/null || PIP_CONSTRAINT=requirements.lock $(PYTHON) -m pip install --quiet --use-pep517 --editable '.[fuzz]'
+	@$(PYTHON) -m tests.fuzz.fuzz_buildspec --minutes $(or $(MINUTES),5) --corpus $(or $(CORPUS),.cache/fuzz) $(ARGS)
 
 check: ## lint, types, layers, shell scripts
 	@.ci/setup test

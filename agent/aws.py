@@ -6,8 +6,11 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from agent.errors import AwsUnavailable, BuildspecdError, DiskFull, UserError
 
@@ -63,15 +66,37 @@ class AwsRefused(UserError):
         self.trace = trace
 
 
+@dataclass(frozen=True)
+class Proxies:
+    """HTTP proxies by the scheme of what is asked for, as URLs, and the hosts that are asked directly."""
+
+    by_scheme: Mapping[str, str] = field(repr=False)
+    direct: tuple[str, ...] = ()
+
+    def spare(self, url: str) -> bool:
+        """Whether the host of *url* is asked directly: it, a domain above it, its network, or `*` is listed."""
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+        names = {"*", host, f"{host}:{parts.port}"}
+        return any(one in names or host.endswith("." + one) or _in_network(host, one) for one in self.direct)
+
+
 class Aws:
     """Clients of one set of credentials. Safe to share between threads; nothing is imported before the first use."""
 
     def __init__(
-        self, *, region: str | None = None, profile: str | None = None, endpoint_url: str | None = None
+        self,
+        *,
+        region: str | None = None,
+        profile: str | None = None,
+        endpoint_url: str | None = None,
+        proxies: Proxies | None = None,
     ) -> None:
+        """*proxies* replace those of this process's own environment."""
         self._region = region
         self._profile = profile
         self._endpoint_url = endpoint_url
+        self._proxies = proxies
         self._lock = threading.RLock()
         self._session: boto3.Session | None = None
         self._clients: dict[tuple[str, int], Any] = {}
@@ -84,23 +109,36 @@ class Aws:
         """
         with self._lock:
             if (service, attempts) not in self._clients:
-                from botocore.config import Config
-
-                session: Any = self._open()  # boto3's types know a service only as a literal
-                with translated(service):
-                    self._clients[service, attempts] = session.client(
-                        service,
-                        endpoint_url=self._endpoint_url,
-                        region_name=self.region,
-                        config=Config(
-                            connect_timeout=5,
-                            read_timeout=60,
-                            retries={"mode": "standard", "total_max_attempts": attempts},
-                            max_pool_connections=16,
-                            user_agent_extra="buildspecd",
-                        ),
-                    )
+                client = self._made(service, attempts, self._proxies.by_scheme if self._proxies else None)
+                if self._proxies and self._proxies.spare(client.meta.endpoint_url):
+                    client = self._made(service, attempts, {})
+                self._clients[service, attempts] = client
             return self._clients[service, attempts]
+
+    def through(self, proxies: Proxies) -> Aws:
+        """Return clients of the same credentials that go through *proxies*."""
+        other = Aws(region=self._region, profile=self._profile, endpoint_url=self._endpoint_url, proxies=proxies)
+        other._session = self._open()
+        return other
+
+    def _made(self, service: str, attempts: int, proxies: Mapping[str, str] | None) -> Any:
+        from botocore.config import Config
+
+        session: Any = self._open()  # boto3's types know a service only as a literal
+        with translated(service):
+            return session.client(
+                service,
+                endpoint_url=self._endpoint_url,
+                region_name=self.region,
+                config=Config(
+                    connect_timeout=5,
+                    read_timeout=60,
+                    retries={"mode": "standard", "total_max_attempts": attempts},
+                    max_pool_connections=16,
+                    user_agent_extra="buildspecd",
+                    proxies=proxies,
+                ),
+            )
 
     @property
     def region(self) -> str:
@@ -137,6 +175,33 @@ class Aws:
                 with translated("session"):
                     self._session = boto3.Session(profile_name=self._profile, region_name=self._region)
             return self._session
+
+
+class Detour(Aws):
+    """The clients of *direct*, until they are told to go through proxies."""
+
+    def __init__(self, direct: Aws) -> None:
+        self._direct = self._way = direct
+
+    def take(self, proxies: Proxies) -> None:
+        """Go through *proxies* from now on."""
+        self._way = self._direct.through(proxies)
+
+    def client(self, service: str, *, attempts: int = 4) -> Any:
+        """See `Aws.client`."""
+        return self._way.client(service, attempts=attempts)
+
+    @property
+    def region(self) -> str:
+        """See `Aws.region`."""
+        return self._direct.region
+
+
+def _in_network(host: str, network: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")) in ip_network(network, strict=False)
+    except ValueError:
+        return False
 
 
 def _traces(environ: Mapping[str, str]) -> bool:

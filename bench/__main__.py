@@ -10,14 +10,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import cache, commands, idle, output, push
+from bench import buildspec, cache, commands, idle, output, poll, push
 from bench.result import Result
 
 ALL = {
+    "buildspec": buildspec.measure,
     "push": push.measure,
     "commands": commands.measure,
     "output": output.measure,
     "idle": idle.measure,
+    "poll": poll.measure,
     "cache": cache.measure,
 }
 

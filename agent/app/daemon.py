@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from agent.app.workshop import Workshop
+from agent.cache.local import Slot
+from agent.daemon.autoretry import AutoRetry
 from agent.daemon.control import ProjectState
 from agent.daemon.estate import Estate, locked
 from agent.daemon.intake import Intake
@@ -71,6 +73,7 @@ class Daemon:
         self._estate = estate
         self._workshop = workshop = Workshop(live.settings, estate)
         self._poll_troubles: dict[str, str] = {}
+        self._polled: tuple[object, object, list[PollTarget]] = (None, None, [])
         self._scheduler = Scheduler(
             owner=estate.agent_id,
             database=workshop.database,
@@ -87,6 +90,7 @@ class Daemon:
             workshop.clock,
             wake=self._scheduler.wake,
         )
+        workshop.recorder.successor = AutoRetry(workshop.database, self._intake)
         self._notifier = Notifier()
         self._settings = SettingsWatch(live, watch_tree, self._took_up, self._notifier)
         self._supervisor = Supervisor(self._services(), workshop.clock)
@@ -125,6 +129,7 @@ class Daemon:
             cursors=Cursors(workshop.database),
             heads=workshop.sources.heads,
             change=self._change,
+            standing=workshop.buckets.standing,
             clock=workshop.clock,
             report=self._report,
         )
@@ -137,6 +142,7 @@ class Daemon:
             workshop.clock.now(),
             self._engine_version,
             lambda: self._supervisor.troubles,
+            workshop.caches.invalidate,
         )
         janitor = Janitor(
             self._estate.agent_id,
@@ -146,6 +152,7 @@ class Daemon:
             self._estate.secrets,
             self._reclaim,
             workshop.clock,
+            workshop.caches,
         )
         return [
             self._scheduler,
@@ -181,11 +188,18 @@ class Daemon:
         return Limits(self._live.settings.builds.max_concurrent, of_project)
 
     def _targets(self) -> list[PollTarget]:
-        every = self._live.settings.poll.every
-        projects = self._live.projects.values()
-        return [
-            PollTarget(project, every if project.agent.poll is None else project.agent.poll) for project in projects
-        ]
+        """Return what is polled; the same list as long as the configuration is the same."""
+        projects, poll = self._live.projects, self._live.settings.poll
+        known, when, listed = self._polled
+        if known is not projects or when != poll:
+            listed = [
+                PollTarget(project, poll.every, poll.slowest)
+                if project.agent.poll is None
+                else PollTarget(project, project.agent.poll)
+                for project in projects.values()
+            ]
+            self._polled = (projects, poll, listed)
+        return listed
 
     def _change(self, source: Source, ref: str, old: str | None, new: str) -> tuple[Sequence[str], str]:
         change = self._workshop.sources.change(source, ref, old, new)
@@ -203,9 +217,10 @@ class Daemon:
         return self._live.states(builds.last_of, self._poll_troubles)
 
     def _reclaim(self, path: Path) -> None:
-        """Remove what a build left; its image helps where its files are root's."""
+        """Remove what a build left, in its directory or in a cache; its image helps where its files are root's."""
         known = Builds(self._workshop.database).matching(path.parent.name)
-        reclaim_tree(self._workshop.engine, path, known[0].project.environment.image if known else "")
+        image = known[0].project.environment.image if known else Slot(path.parent).image
+        reclaim_tree(self._workshop.engine, path, image)
 
     def _took_up(self) -> None:
         self._scheduler.wake()

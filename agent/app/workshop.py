@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from agent.aws import FALLBACK_REGION, UNKNOWN_ACCOUNT, Aws
+from agent.aws import FALLBACK_REGION, UNKNOWN_ACCOUNT, Aws, Detour, Proxies
 from agent.buildlog.cloudwatch import CloudWatchSink, stream_name
 from agent.buildlog.console import ConsoleSink
 from agent.buildlog.s3 import ObjectSink, object_key
 from agent.buildlog.sink import LogSink
 from agent.buildlog.transcript import Transcript
+from agent.buildspec.plan import Plan
+from agent.cache.local import LocalCaches
 from agent.container.docker import DockerEngine
 from agent.container.image import RegistryLogins, credential_login
 from agent.container.spec import RegistryLogin
@@ -28,11 +31,12 @@ from agent.model.build import Build, LogRecord
 from agent.model.project import Environment, Project
 from agent.objects.location import open_store
 from agent.objects.store import Encryption, ObjectStore
-from agent.pipeline import masks
+from agent.pipeline import masks, proxy
 from agent.pipeline.job import Job
 from agent.pipeline.recorder import Recorder
 from agent.pipeline.toolbox import Toolbox
 from agent.settings.schema import Settings
+from agent.source.bucket import Buckets
 from agent.source.sources import Sources
 from agent.store.database import Database
 
@@ -58,8 +62,11 @@ class Workshop:
         self.engine = DockerEngine(agent_id=self.estate.agent_id)
         self.database = Database(self.estate.database)
         self.recorder = Recorder(self.database, self.clock)
-        self.sources = Sources(self.estate.mirrors, skip=(self.estate.state,))
+        self.buckets = Buckets(self._open_store)
+        others = {"S3": self.buckets.fetch}
+        self.sources = Sources(self.estate.mirrors, skip=(self.estate.state,), others=others)
         self.logins = RegistryLogins(self._aws_in, self.clock)
+        self.caches = LocalCaches(self.estate.caches)
 
     @cached_property
     def identity(self) -> Identity:
@@ -85,6 +92,7 @@ class Workshop:
             open_store=self._open_store,
             agent_id=self.estate.agent_id,
             region=self.identity.region,
+            caches=self.caches,
             owner=(os.geteuid(), os.getegid()) if unprivileged else None,
             retry_pauses=self.retry_pauses,
             stop_grace=self.settings.builds.stop_grace,
@@ -100,18 +108,34 @@ class Workshop:
         """Return *build* ready for its route, with its log open and its sinks running."""
         paths = self.estate.of_build(build.uuid)
         paths.log.mkdir(parents=True, exist_ok=True)
-        sinks, record = self._sinks(build)
+        detour = Detour(self.aws)
+        sinks, record = self._sinks(build, detour)
         if console is not None:
             sinks = [*sinks, ConsoleSink(console)]
         known = masks.kept(paths)
-        transcript = Transcript(paths.log, secrets=known, sinks=sinks, clock=self.clock, raw=paths.control / "output")
+        transcript = Transcript(
+            paths.log,
+            secrets=known,
+            sinks=sinks,
+            clock=self.clock,
+            raw=paths.control / "output",
+            registered=paths.registered,
+        )
         if build.logs == LogRecord():
             build = self.recorder.save(build.evolve(logs=record))
-        return Job(build, paths, self.tools, self.recorder, transcript, letting_go)
+        job = Job(build, paths, self.tools, self.recorder, transcript, letting_go, ship_log_through=detour.take)
+        if job.has_plan:  # an earlier daemon has read the buildspec
+            job.lay_log()
+        return job
 
     def reopen_log(self, build: Build) -> Transcript:
         """Return the log of a build that has ended, with its sinks running; all that is masked is masked already."""
-        sinks, _ = self._sinks(build)
+        detour = Detour(self.aws)
+        with suppress(OSError, ValueError):
+            plan = Plan.model_validate_json(self.estate.of_build(build.uuid).plan.read_bytes())
+            if proxies := proxy.for_log(build, plan, self.tools):
+                detour.take(proxies)
+        sinks, _ = self._sinks(build, detour)
         return Transcript(
             self.log_dir(build), secrets=(), sinks=sinks, clock=self.clock, raw=self.estate.state / "no-output"
         )
@@ -120,7 +144,7 @@ class Workshop:
         """Return where the log of a build lies on this host."""
         return self.estate.of_build(build.uuid).log
 
-    def _sinks(self, build: Build) -> tuple[list[LogSink], LogRecord]:
+    def _sinks(self, build: Build, aws: Aws) -> tuple[list[LogSink], LogRecord]:
         if not self.uploads:
             return [], LogRecord()
         sinks: list[LogSink] = []
@@ -131,7 +155,7 @@ class Workshop:
             group, stream = stream_name(build.project.name, build.uuid, watch)
             sinks.append(
                 CloudWatchSink(
-                    self.aws,
+                    aws,
                     group=group,
                     stream=stream,
                     clock=self.clock,
@@ -143,14 +167,14 @@ class Workshop:
         if objects and objects.status == "ENABLED":
             encryption = Encryption(enabled=not objects.encryption_disabled, key=build.project.encryption_key)
             sink = ObjectSink(
-                self._open_store(objects.location or ""), object_key("", build.uuid), encryption=encryption
+                open_store(objects.location or "", aws), object_key("", build.uuid), encryption=encryption
             )
             sinks.append(sink)
             record = record.evolve(s3_location=sink.location)
         return sinks, record
 
-    def _open_store(self, location: str) -> ObjectStore:
-        return open_store(location, self.aws)
+    def _open_store(self, location: str, proxies: Proxies | None = None) -> ObjectStore:
+        return open_store(location, self.aws.through(proxies) if proxies else self.aws)
 
     def _aws_in(self, region: str) -> Aws:
         aws = self.settings.aws

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from agent.artifacts.selection import SelectedFile, Selection, portable
@@ -13,7 +13,7 @@ from agent.buildspec.plan import ArtifactPlan
 from agent.errors import ArtifactsMissing, BuildspecdError, UserError
 from agent.kit.beyond import Beyond, Spot
 from agent.kit.globs import Globs, static_prefix, tidy
-from agent.kit.tree import Inside, Tree
+from agent.kit.tree import Inside, Tree, Trouble
 
 Say = Callable[[str], None]
 """Takes one line for the build's log, without time stamp."""
@@ -21,9 +21,12 @@ Say = Callable[[str], None]
 _WARNINGS = 20
 
 
-def select(plan: ArtifactPlan, beyond: Beyond, say: Say, *, keep_links: bool = False) -> Selection:
+def select(
+    plan: ArtifactPlan, beyond: Beyond, say: Say, *, keep_links: bool = False, what: str = "artifact"
+) -> Selection:
     """Return the files that *plan*, whose texts are expanded already, names in the source tree and beyond it.
 
+    *what* they are is said by messages; result files of reports are chosen likewise (buildspec.md 12.3).
     *keep_links*: symlinks that stay below the base directory are kept as such (`enable-symlinks`, ZIP only); else
     their targets' content is taken. Links that leave it are skipped with a warning. Says the lines of
     buildspec.md 14.2 in their order. Raises `ArtifactsMissing` with the messages of 10.6.
@@ -31,8 +34,8 @@ def select(plan: ArtifactPlan, beyond: Beyond, say: Say, *, keep_links: bool = F
     if plan.identifier:
         say(f"Preparing to copy secondary artifacts {plan.identifier}")
     try:
-        bases = _bases(plan.base_directory or ".", beyond, say)
-        search = _Search(plan, beyond, say, keep_links=keep_links and not plan.discard_paths)
+        bases = _bases(plan.base_directory or ".", beyond, say, what)
+        search = _Search(plan, beyond, say, keep_links=keep_links and not plan.discard_paths, what=what)
         for shown, spot in bases:
             search.expand(shown, spot)
     except ValueError as error:
@@ -40,7 +43,7 @@ def select(plan: ArtifactPlan, beyond: Beyond, say: Say, *, keep_links: bool = F
     return Selection(plan.identifier, search.finish())
 
 
-def _bases(text: str, beyond: Beyond, say: Say) -> list[tuple[str, Spot]]:
+def _bases(text: str, beyond: Beyond, say: Say, what: str) -> list[tuple[str, Spot]]:
     say(f"Expanding base directory path: {text}")
     say("Assembling file list")
     say(f"Expanding {text}")
@@ -49,14 +52,14 @@ def _bases(text: str, beyond: Beyond, say: Say) -> list[tuple[str, Spot]]:
     found: list[tuple[str, Spot]] = []
     if top is not None and top.is_directory:
         if rest:
-            names = top.tree.directories(top.name, Globs([rest]), _unreadable)
+            names = top.tree.directories(top.name, Globs([rest]), _unreadable(what))
             found = [(posixpath.join(prefix, name), Spot(top.tree, _join(top.name, name))) for name in names]
         else:
             found = [(text, top)]
     if not found:
         raise ArtifactsMissing(
             f"no matching base directory path found for {text}",
-            hint="artifacts.base-directory is relative to the source directory; does the build create it?",
+            hint=f"{what}s.base-directory is relative to the source directory; does the build create it?",
         )
     return found
 
@@ -69,6 +72,7 @@ class _Search:
     beyond: Beyond
     say: Say
     keep_links: bool
+    what: str
     files: dict[str, SelectedFile] = field(default_factory=dict)
     matched: bool = False
     warned: int = 0
@@ -87,12 +91,25 @@ class _Search:
             else:
                 inside.append((index, pattern))
         globs = Globs([pattern for _, pattern in inside])
-        for name, mask, facts in base.tree.walk(base.name, globs, _unreadable) if inside else ():
-            match = _Match(name, base, _join(base.name, name), facts)
+        for match, mask in self._below(base, globs) if inside else ():
             for bit, (index, _) in enumerate(inside):
                 if mask >> bit & 1:
                     found[index].append(match)
         self._take(found)
+
+    def _below(self, base: Spot, globs: Globs) -> Iterator[tuple[_Match, int]]:
+        """Yield what matches below *base* and the bits of the patterns; linked directories count as directories."""
+        linked = self.beyond.linked_below(base)
+        for name, mask, facts in base.tree.walk(base.name, globs, _unreadable(self.what)):
+            if name not in linked:
+                yield _Match(name, base, _join(base.name, name), facts), mask
+        for above, path in linked.items():
+            top = self.beyond.place(path) if globs.reach(above) else None
+            if top is None or not top.is_directory:
+                continue
+            for name, _, facts in top.tree.walk(top.name, Globs(["**/*"]), _unreadable(self.what)):
+                if mask := globs.matches(f"{above}/{name}"):
+                    yield _Match(f"{above}/{name}", top, _join(top.name, name), facts), mask
 
     def finish(self) -> tuple[SelectedFile, ...]:
         """Return the files sorted by stored name."""
@@ -101,8 +118,8 @@ class _Search:
         if not self.files:
             everything = "" if not self.matched else "; everything that matched was excluded or skipped"
             raise ArtifactsMissing(
-                "no matching artifact paths found",
-                hint=f"artifacts.files are globs relative to the base directory{everything}; "
+                f"no matching {self.what} paths found",
+                hint=f"{self.what}s.files are globs relative to the base directory{everything}; "
                 "a directory needs dir/**/* to be taken",
             )
         return tuple(self.files[name] for name in sorted(self.files))
@@ -142,7 +159,7 @@ class _Search:
         top = self.beyond.place(lead)
         if top is None or not top.is_directory:
             return
-        for name, _, facts in top.tree.walk(top.name, Globs([rest]), _unreadable):
+        for name, _, facts in top.tree.walk(top.name, Globs([rest]), _unreadable(self.what)):
             yield _Match(_join(stored, name), top, _join(top.name, name), facts)
 
     def _store(self, match: _Match) -> None:
@@ -239,8 +256,11 @@ def _join(above: str, name: str) -> str:
     return f"{above}/{name}" if above and name else above or name
 
 
-def _unreadable(name: str, error: OSError) -> None:
-    raise BuildspecdError(
-        f"Error uploading artifacts: {name or '.'}: {error.strerror}",
-        hint="the agent may not read what the build wrote; it has to run as root or own the workspace",
-    )
+def _unreadable(what: str) -> Trouble:
+    def tell(name: str, error: OSError) -> None:
+        raise BuildspecdError(
+            f"Error uploading {what}s: {name or '.'}: {error.strerror}",
+            hint="the agent may not read what the build wrote; it has to run as root or own the workspace",
+        )
+
+    return tell

@@ -12,6 +12,7 @@ from pathlib import Path
 from agent.buildlog.delivery import Delivery
 from agent.buildlog.masking import Masker
 from agent.buildlog.pump import Pump
+from agent.buildlog.registrations import Registrations
 from agent.buildlog.sink import LogSink
 from agent.buildlog.spool import Spool
 from agent.buildlog.stamps import PREFIX, stamp
@@ -26,6 +27,11 @@ SINK_FAREWELL_SECONDS = 0.2
 """How long `leave` waits for a sink that is in the middle of a call."""
 HURRY_SECONDS = 0.25
 """How late `close` notices that it has to hurry."""
+EXCESSIVE = "warning: the build registered more values than can be masked; what it prints is not shown from here on"
+LOST = "warning: the host lost the values that the build registered; what it printed last is not shown"
+"""These two stand in place of output that could hold a value that nobody knows."""
+_REGISTERED = "registered"
+"""Kept in the checkpoint, beside the sums of the steps, once the build has registered a value."""
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,16 @@ class Transcript:
         sinks: Sequence[LogSink],
         clock: Clock,
         raw: Path,
+        registered: Path | None = None,
         chance: random.Random | None = None,
     ) -> None:
+        """*registered* is the file in which the build itself names values to be masked (`buildspecd-mask`)."""
         self._clock = clock
         self._lock = threading.RLock()
         self._spool = Spool(directory)
         point = self._spool.checkpoint
         self._masker = Masker(secrets, covered=point.covered)
+        self._registrations = Registrations(registered) if registered else None
         self._said = {step: list(sums) for step, sums in point.said.items()}
         self._step = ""
         self._known: list[int] = []
@@ -108,7 +117,9 @@ class Transcript:
                 self._pump.start()
 
     def drained(self) -> None:
-        """Return when all that the container has printed is in the log; call it after the container has ended.
+        """Return when all that the container has printed is in the log; call it when it prints no more.
+
+        `follow` goes on where it has stopped.
 
         Raises `DiskFull` when the host's disk stays full, `OSError` when it fails.
         """
@@ -173,6 +184,7 @@ class Transcript:
     def _write(self, text: str, line: str) -> None:
         """Write *line* unless the step said *text* before. By content: an attempt may find half of its work done."""
         with self._lock:
+            self._learn()
             known = zlib.crc32(self._masked(text))
             if known in self._known:
                 self._known.remove(known)
@@ -208,13 +220,37 @@ class Transcript:
         with self._lock:
             if chunk:
                 self._consumed = self._tail.offset
-                self._owed += self._masker.feed(chunk)
+                # After the chunk was read: what was printed after a registration is never masked without it.
+                self._owed += self._masker.feed(chunk) if self._learn() else self._withheld()
             self._store()
             fresh = self._spool.length - self._spool.committed
             late = self._clock.monotonic() - self._committed_at >= COMMIT_SECONDS
             moved = fresh or self._stored != self._spool.checkpoint.raw
             if moved and (not chunk or late or fresh >= COMMIT_BYTES):
                 self._commit()
+
+    def _learn(self) -> bool:
+        """Mask what the build has registered meanwhile. False: not all of that is known, so no output may be shown."""
+        if self._registrations is None:
+            return True
+        if fresh := self._registrations.fresh():
+            self._masker.add(*fresh)
+            self._said.setdefault(_REGISTERED, [])
+        return not self._registrations.excessive and not self._is_forgetful
+
+    @property
+    def _is_forgetful(self) -> bool:
+        """Whether values that an earlier process knew of are gone: the host was started anew."""
+        return self._registrations is not None and self._registrations.missing and _REGISTERED in self._said
+
+    def _withheld(self) -> bytes:
+        """Return what stands in place of the output, once a log."""
+        self._masker.drop()
+        reason = LOST if self._is_forgetful else EXCESSIVE
+        if reason in self._said:
+            return b""
+        self._said[reason] = []
+        return b"\n" + reason.encode() + b"\n"
 
     def _store(self) -> None:
         if self._owed:

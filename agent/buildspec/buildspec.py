@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from agent.buildspec.plan import ArtifactPlan, CachePlan, OnFailure, ProxyPlan, ReportPlan, VariablesPlan
+from agent.buildspec.plan import ArtifactPlan, BatchPlan, CachePlan, OnFailure, ProxyPlan, ReportPlan, VariablesPlan
 from agent.model.phase import PhaseType
 from agent.model.shape import Shape
 
@@ -35,4 +35,4 @@ class Buildspec(Shape):
     cache: CachePlan | None = None
     reports: tuple[ReportPlan, ...] = ()
     proxy: ProxyPlan = ProxyPlan()
-    has_batch: bool = False
+    batch: BatchPlan | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from agent.buildspec.buildspec import Buildspec, PhaseSection
 from agent.buildspec.parse import read_buildspec
-from agent.buildspec.plan import PhasePlan, Plan
-from agent.errors import Problem
+from agent.buildspec.plan import BatchPlan, PhasePlan, Plan
+from agent.buildspec.problems import INVALID_BATCH
+from agent.errors import BuildspecInvalid, Problem
 from agent.model.phase import COMMAND_PHASES
 
 DEFAULT_SHELL = "/bin/sh"
@@ -34,15 +35,35 @@ def make_plan(text: str | bytes, *, name: str, location: str) -> Plan:
         cache=spec.cache,
         reports=spec.reports,
         proxy=spec.proxy,
-        has_batch=spec.has_batch,
+        batch=spec.batch,
         warnings=reading.findings.warning_text,
         notices=reading.findings.notices,
     )
 
 
-def problems_of(text: str | bytes, name: str) -> list[Problem]:
-    """Return every problem of a buildspec, fatal or not, in the order of the file; raises nothing."""
-    return list(read_buildspec(text, name=name).findings.problems)
+def make_batch(text: str | bytes, *, name: str) -> BatchPlan:
+    """Return what a batch build of the file would run; *name* is the file in problems.
+
+    Raises BuildspecInvalid: YAML_FILE_ERROR where the file itself is wrong, BATCH_SPEC_VALIDATION_ERROR where its
+    section `batch` is, or is not there (buildspec.md 13.7).
+    """
+    reading = read_buildspec(text, name=name)
+    invalid = reading.findings.verdict() or reading.findings.verdict_on_the_batch()
+    if invalid is not None:
+        raise invalid
+    if reading.buildspec.batch is None:
+        message = "BatchSpec has invalid values.. the buildspec has no section `batch`"
+        raise BuildspecInvalid(message, [Problem(name, 1, 1, message)], code=INVALID_BATCH)
+    return reading.buildspec.batch
+
+
+def problems_of(text: str | bytes, name: str, *, batch: bool = False) -> list[Problem]:
+    """Return every problem of a buildspec, fatal or not, in the order of the file; raises nothing.
+
+    A plain build ignores what is wrong with a section `batch`; with *batch* it is fatal, as it is to a batch build.
+    """
+    findings = read_buildspec(text, name=name).findings
+    return list(findings.problems_of_a_batch if batch else findings.problems)
 
 
 def _phases(spec: Buildspec) -> tuple[PhasePlan, ...]:

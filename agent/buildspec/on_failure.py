@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
+from agent.buildspec import patterns
 from agent.buildspec.plan import OnFailure
+from agent.buildspec.problems import shown
 
+ANYTHING = ".*"
 DEFAULT_RETRIES = 3
 MOST_RETRIES = 100
 _RETRY = re.compile(r"retry(?:-(?:(?P<count>\d+)(?=-|\Z)-?)?(?P<pattern>.*))?", re.IGNORECASE | re.DOTALL | re.ASCII)
@@ -33,9 +36,9 @@ def _retry(count: str | None, pattern: str | None, text: str) -> OnFailure:
         raise ValueError("nothing follows its last dash")
     if count is not None and (len(count) > len(str(MOST_RETRIES)) or int(count) > MOST_RETRIES):
         raise ValueError(f"a phase is retried {MOST_RETRIES} times at most")
-    pattern = pattern or ".*"
+    pattern = pattern or ANYTHING
     try:
-        re.compile(pattern)
-    except (re.error, OverflowError, RecursionError):
-        raise ValueError("what follows the keyword is not a regular expression") from None
+        patterns.doubts(pattern)
+    except patterns.PatternMistake as mistake:
+        raise ValueError(f"its pattern `{shown(pattern)}` is not a regular expression: {mistake}") from None
     return OnFailure(action="RETRY", retries=DEFAULT_RETRIES if count is None else int(count), pattern=pattern)

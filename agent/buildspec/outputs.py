@@ -8,11 +8,14 @@ from typing import Literal
 from agent.buildspec import grammar
 from agent.buildspec.buildspec import Version
 from agent.buildspec.plan import ArtifactPlan, CachePlan, ReportPlan
-from agent.buildspec.problems import Findings, shown
+from agent.buildspec.problems import Findings, Weight, shown
 from agent.buildspec.section import Section
+from agent.kit.marked_yaml import Scalar
 
-MOST_FALLBACK_KEYS = 5
-_IDENTIFIER = re.compile(r"[A-Za-z0-9_]{1,127}")
+MOST_FALLBACK_KEYS = grammar.MOST_FALLBACK_KEYS
+_IDENTIFIER = re.compile(grammar.IDENTIFIER)
+_GROUP_NAME = re.compile(r"(?:[A-Za-z0-9_-]|\$[A-Za-z_]\w*+|\$\{[A-Za-z_]\w*+\})++", re.ASCII)
+_GROUP_ARN = re.compile(r"arn:[^:]+:codebuild:[^:]*:[^:]*:report-group/.+")
 
 Artifacts = tuple[ArtifactPlan | None, tuple[ArtifactPlan, ...]]
 
@@ -32,7 +35,7 @@ def _secondary(section: Section, version: Version, findings: Findings) -> tuple[
         return ()
     found = []
     for key, secondary in named.sections():
-        secondary.only(grammar.SECONDARY_ARTIFACT | ({"type"} if version == "0.1" else frozenset()))
+        secondary.only(grammar.OLD_SECONDARY_ARTIFACT if version == "0.1" else grammar.SECONDARY_ARTIFACT)
         if not _IDENTIFIER.fullmatch(key.text):
             message = f"secondary artifact `{shown(key.text)}`: an identifier holds letters, digits and _, under 128"
             findings.warning(key, message)
@@ -44,6 +47,7 @@ def _secondary(section: Section, version: Version, findings: Findings) -> tuple[
 
 def _artifact(section: Section, identifier: str | None, findings: Findings) -> ArtifactPlan | None:
     files = section.texts("files")
+    section.lenient().text("type")  # of no effect, but a text
     artifact = ArtifactPlan(
         identifier=identifier,
         files=files or (),
@@ -62,7 +66,7 @@ def _artifact(section: Section, identifier: str | None, findings: Findings) -> A
 
 def read_cache(root: Section, findings: Findings) -> CachePlan | None:
     """Return the cache section. What is wrong in it is ignored: a cache never fails a build (buildspec.md 11.6)."""
-    section = root.section("cache", strict=False)
+    section = root.section("cache", weight=Weight.WARNING)
     if section is None:
         return None
     section.only(grammar.CACHE)
@@ -100,18 +104,41 @@ def _action(section: Section, findings: Findings) -> Literal["both", "restore", 
     return "both"
 
 
-def read_reports(root: Section) -> tuple[ReportPlan, ...]:
-    """Return the report groups, in the file's order."""
-    section = root.section("reports", strict=False)
-    return () if section is None else tuple(_report(key.text, group) for key, group in section.sections())
+def read_reports(root: Section, findings: Findings) -> tuple[ReportPlan, ...]:
+    """Return the report groups, in the file's order. What is wrong in them is warned of (buildspec.md 12)."""
+    section = root.section("reports", weight=Weight.WARNING)
+    if section is None:
+        return ()
+    groups = section.sections()
+    if len(groups) > grammar.MOST_REPORT_GROUPS:
+        words = f"reports names {len(groups)} groups: CodeBuild takes {grammar.MOST_REPORT_GROUPS} of a project"
+        findings.warning(groups[grammar.MOST_REPORT_GROUPS][0], words)
+    return tuple(_report(key, group, findings) for key, group in groups)
 
 
-def _report(name: str, group: Section) -> ReportPlan:
+def _report(key: Scalar, group: Section, findings: Findings) -> ReportPlan:
     group.only(grammar.REPORT)
+    if not (_GROUP_NAME.fullmatch(key.text) or _GROUP_ARN.fullmatch(key.text)):
+        words = "the name of a report group holds letters, digits, -, _ and $VARIABLES, or it is the group's ARN"
+        findings.warning(key, f"`{shown(key.text)}`: {words}")
+    files = group.texts("files")
+    if not files:
+        findings.warning(key, f"{group.path} has no `files`: it can report nothing")
     return ReportPlan(
-        group=name,
-        files=group.texts("files") or (),
-        file_format=(group.text("file-format") or "JUNITXML").upper(),
+        group=key.text,
+        files=files or (),
+        file_format=_file_format(group, findings),
         base_directory=group.text("base-directory"),
         discard_paths=group.yes_no("discard-paths"),
     )
+
+
+def _file_format(group: Section, findings: Findings) -> str:
+    text = (group.text("file-format") or grammar.FILE_FORMATS[0]).strip()
+    word = text.upper()
+    if word not in grammar.FILE_FORMATS:
+        close = "" if findings.full else grammar.closest(word, grammar.FILE_FORMATS)
+        guess = f"did you mean {close}?" if close else f"the formats are {', '.join(grammar.FILE_FORMATS)}"
+        node = group.node.get("file-format") or group.node
+        findings.warning(node, f"{group.path}.file-format `{shown(text)}` is no format of reports; {guess}")
+    return word

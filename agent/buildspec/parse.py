@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from agent.buildspec import grammar
-from agent.buildspec.batch import note_batch
+from agent.buildspec.batch import read_batch
 from agent.buildspec.buildspec import Buildspec, Version
 from agent.buildspec.outputs import read_artifacts, read_cache, read_reports
 from agent.buildspec.phases import read_phases
 from agent.buildspec.plan import ProxyPlan
-from agent.buildspec.problems import Findings, shown
+from agent.buildspec.problems import Findings, Weight, shown
 from agent.buildspec.section import Section
 from agent.buildspec.variables import read_variables
 from agent.kit.marked_yaml import Document, Mapping, MarkedYamlError, Scalar, load
@@ -26,7 +26,10 @@ _NUMBER = re.compile(r"\s*\+?[0-9]{0,9}\.?[0-9]{1,9}\s*")
 _ADVICE = (
     ("cannot start any token", "indent with spaces, not with tabs; quote a text that begins with @, ` or %"),
     ("tab character", "indent with spaces, not with tabs"),
-    ("mapping values are not allowed", "check the indentation; quote a text that holds a colon and a space"),
+    (
+        "mapping values are not allowed",
+        "check the indentation; quote a text that holds a colon and a space, or ends with a colon",
+    ),
     ("expected alphabetic or numeric character", "quote a text that begins with * or &, such as the pattern '**/*'"),
     ("expected comment or line break", "quote a text that begins with | or >"),
     ("invalid map key", "quote a text that begins with {"),
@@ -99,20 +102,26 @@ def _read(root: Section, findings: Findings) -> Buildspec:
         artifacts=artifacts,
         secondary_artifacts=secondary,
         cache=read_cache(root, findings),
-        reports=read_reports(root),
+        reports=read_reports(root, findings),
         proxy=_proxy(root),
-        has_batch=note_batch(root, findings),
+        batch=read_batch(root, findings),
     )
 
 
 def _version(root: Section, findings: Findings) -> Version:
-    """Return the dialect: the number 0.1 or 0.2, in quotes or not. Where it is wrong, the rest is read as 0.2."""
+    """Return the dialect: the number 0.1 or 0.2, in quotes or not. Where it is wrong, the rest is read as 0.2.
+
+    A file with a batch and no phases needs none: those of CodeBuild's own guide have none, and such files are in use.
+    """
     node = root.value("version")
     if isinstance(node, Scalar) and _NUMBER.fullmatch(node.text):
         for version in _VERSIONS:
             if Decimal(node.text) == Decimal(version):
                 return version
     place = node or root.node.key("version") or root.node
+    if node is None and root.value("batch") is not None and not root.has("phases"):
+        findings.warning(place, "the batch has no `version`: it is read as version 0.2")
+        return "0.2"
     advice = "write `version: 0.2`"
     findings.fatal(place.line, place.column, BAD_VERSION, advice)
     return "0.2"
@@ -120,7 +129,7 @@ def _version(root: Section, findings: Findings) -> Version:
 
 def _proxy(root: Section) -> ProxyPlan:
     """Return the section `proxy`; its flags only matter to an agent behind an explicit proxy (buildspec.md 8)."""
-    proxy = root.section("proxy", strict=False)
+    proxy = root.section("proxy", weight=Weight.WARNING)
     if proxy is None:
         return ProxyPlan()
     proxy.only(grammar.PROXY)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agent.buildspec import grammar
+from agent.buildspec import grammar, patterns
 from agent.buildspec.buildspec import PhaseSection
 from agent.buildspec.on_failure import parse_on_failure
 from agent.buildspec.plan import OnFailure
-from agent.buildspec.problems import Findings, shown
+from agent.buildspec.problems import Findings, Weight, shown
 from agent.buildspec.section import Section
 from agent.kit.marked_yaml import Node, Scalar
 from agent.model.phase import PhaseType
@@ -15,6 +15,8 @@ _QUOTE_IT = (
     "quote the whole command, or write it as a block after `- |`: a colon and a space, or a leading { or [, "
     "make it something else than a text"
 )
+
+_MOST_DOUBTS = 3
 
 Runtimes = tuple[tuple[str, str], ...]
 
@@ -33,7 +35,7 @@ def read_phases(root: Section, findings: Findings) -> tuple[tuple[PhaseSection, 
         section = phases.section(key.text, label=key.text.upper()) if phase else None
         if phase is None or section is None:
             continue
-        chosen = _runtimes(section) if phase is PhaseType.INSTALL else ()
+        chosen = _runtimes(section, findings) if phase is PhaseType.INSTALL else ()
         runtimes += chosen
         read = _read_phase(section, phase, findings)
         if chosen or read != PhaseSection(phase=phase):
@@ -64,7 +66,7 @@ def _explain_absence(root: Section, findings: Findings) -> None:
     if root.has("phases"):
         findings.warning(node, "`phases` is empty: the build runs no command")
     elif root.value("batch") is not None:
-        findings.warning(node, "there are no `phases` but only a `batch`: a plain build of this file runs no command")
+        findings.remark(node, "there are no `phases` but only a `batch`: a plain build of this file runs no command")
     else:
         findings.fatal(
             node.line,
@@ -96,19 +98,29 @@ def _on_failure(section: Section, findings: Findings) -> OnFailure:
     text = section.text("on-failure")
     if text is None:
         return OnFailure()
+    node = section.node.get("on-failure") or section.node
     try:
-        return parse_on_failure(text)
+        parsed = parse_on_failure(text)
     except ValueError as error:
-        node = section.node.get("on-failure") or section.node
         words = f"invalid on-failure value '{shown(text)}' in {section.path} at line {node.line}: {error}"
         findings.fatal(node.line, node.column, words)
         return OnFailure()
+    for doubt in patterns.doubts(parsed.pattern)[:_MOST_DOUBTS]:
+        message = f"the pattern of {section.path}.on-failure holds {doubt}"
+        findings.warning(node, f"{message}: CodeBuild knows it not, and neither does every image's grep")
+    return parsed
 
 
-def _runtimes(install: Section) -> Runtimes:
+def _runtimes(install: Section, findings: Findings) -> Runtimes:
     """Return runtime and version, in the file's order; a wrong shape is ignored, as most images have no runtimes."""
-    chosen = install.section("runtime-versions", strict=False)
+    chosen = install.section("runtime-versions", weight=Weight.WARNING)
     if chosen is None:
         return ()
-    texts = ((key.text, chosen.text(key.text)) for key, _ in chosen.node.entries)
-    return tuple((name, version) for name, version in texts if version is not None)
+    found: list[tuple[str, str]] = []
+    for key, value in chosen.node.entries:
+        version = chosen.text(key.text)
+        if version is not None:
+            found.append((key.text, version))
+        elif isinstance(value, Scalar):
+            findings.warning(key, f"{chosen.name_of(key.text)} names no version and is ignored")
+    return tuple(found)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from agent.model.phase import PhaseType
 from agent.model.shape import Shape
+
+_FORMER = frozenset(("has_batch", "hasBatch"))
 
 
 class OnFailure(Shape):
@@ -77,12 +79,65 @@ class VariablesPlan(Shape):
     git_credential_helper: bool = False
 
 
+class BatchEnvironment(Shape):
+    """What a build of a batch changes of its project's environment; None: nothing (buildspec.md 13.2)."""
+
+    compute_type: str | None = None
+    fleet: str | None = None
+    image: str | None = None
+    type: str | None = None
+    privileged_mode: bool | None = None
+    variables: dict[str, str] = Field(default_factory=dict)
+
+
+class BatchTask(Shape):
+    """One build of a batch. `buildspec` is a path in the source; None: the file of the batch itself."""
+
+    identifier: str
+    buildspec: str | None = None
+    environment: BatchEnvironment = BatchEnvironment()
+    debug_session: bool = False
+    ignore_failure: bool = False
+    depend_on: tuple[str, ...] = ()
+
+
+class BatchMatrix(Shape):
+    """A `build-matrix`: what all builds have in common, and the values to combine (buildspec.md 13.3)."""
+
+    ignore_failure: bool = False
+    environment: BatchEnvironment = BatchEnvironment()
+    buildspecs: tuple[str, ...] = ()
+    compute_types: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    variables: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+
+
+class BatchFanout(Shape):
+    """A `build-fanout`: so many builds that share the tests (buildspec.md 13.4)."""
+
+    parallelism: int
+    ignore_failure: bool = False
+
+
+class BatchPlan(Shape):
+    """The `batch` section: the tasks of a list or a graph, or a matrix, or a fan-out; exactly one of the three.
+
+    `batch_builds.builds_of` makes the builds. With `fast_fail` the first build that fails stops all others.
+    """
+
+    fast_fail: bool = False
+    tasks: tuple[BatchTask, ...] = ()
+    matrix: BatchMatrix | None = None
+    fanout: BatchFanout | None = None
+
+
 class Plan(Shape):
     """Everything that a buildspec decides about one build.
 
     `location` is where the log says that the file is, inside the container. `warnings` is the warning text of
     buildspec.md 1.4, ready for the log (empty: none). `listed_phases` holds the phases that the file mentions with
-    the number of their commands, for the lines after `Phases found in YAML` (buildspec.md 14.2).
+    the number of their commands, for the lines after `Phases found in YAML` (buildspec.md 14.2). `batch` is what a
+    batch build of the file would run; None also where the section is not usable, which `notices` then say.
     """
 
     version: Literal["0.1", "0.2"] = "0.2"
@@ -97,6 +152,14 @@ class Plan(Shape):
     cache: CachePlan | None = None
     reports: tuple[ReportPlan, ...] = ()
     proxy: ProxyPlan = ProxyPlan()
-    has_batch: bool = False
+    batch: BatchPlan | None = None
     warnings: str = ""
     notices: tuple[str, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_now(cls, members: Any) -> Any:
+        """Leave out what plans held that an earlier version wrote: their builds may still be running."""
+        if not isinstance(members, dict):
+            return members
+        return {name: value for name, value in members.items() if name not in _FORMER}

@@ -2,39 +2,43 @@
 
 from __future__ import annotations
 
-from agent.buildspec.grammar import Keys
-from agent.buildspec.problems import Findings, shown
+from collections.abc import Collection
+
+from agent.buildspec.problems import Findings, Weight, shown
 from agent.kit.marked_yaml import Mapping, Node, Scalar, Sequence
 
 _YES = frozenset(("yes", "true", "on", "y"))
 _NO = frozenset(("no", "false", "off", "n"))
+_LONGEST_KEY = 100
 
 
 class Section:
     """A mapping whose keys are known.
 
     `path` is its place in the file as messages name it ("" for the document), `label` its name in CodeBuild's
-    warning block. A value of the wrong shape is fatal in a `strict` section, as leaving it out would change
-    what the build does; elsewhere it is ignored with a warning.
+    warning block. A value of the wrong shape has the section's `weight`: FATAL where leaving it out would change what
+    the build does, WARNING where it is ignored, BATCH in what only a batch build reads.
     """
 
-    def __init__(self, node: Mapping, findings: Findings, *, path: str, label: str = "", strict: bool = True) -> None:
+    def __init__(
+        self, node: Mapping, findings: Findings, *, path: str, label: str = "", weight: Weight = Weight.FATAL
+    ) -> None:
         self.node = node
         self.path = path
         self._findings = findings
         self._label = label or path
-        self._strict = strict
+        self._weight = weight
         self._values = {key.text: value for key, value in node.entries}
 
-    def only(self, known: Keys) -> None:
+    def only(self, known: Collection[str]) -> None:
         """File a finding for each key that is not *known* (buildspec.md 1.4)."""
         for key, _ in self.node.entries:
             if key.text not in known:
-                self._findings.unknown_key(key, known, path=self.path, section=self._label)
+                self._findings.unknown_key(key, known, self._values, path=self.path, section=self._label)
 
     def lenient(self) -> Section:
         """Return the same section, in which a wrong shape is a warning."""
-        return Section(self.node, self._findings, path=self.path, label=self._label, strict=False)
+        return Section(self.node, self._findings, path=self.path, label=self._label, weight=Weight.WARNING)
 
     def has(self, key: str) -> bool:
         """Whether *key* is there, with or without a value."""
@@ -58,15 +62,13 @@ class Section:
     def yes_no(self, key: str) -> bool:
         """Return a yes/no field, in any of YAML 1.1's spellings; `no` where it is absent."""
         value = self.value(key)
-        if isinstance(value, Scalar):
-            word = value.text.strip().lower()
-            if word not in _YES | _NO:
-                message = f"{self.name_of(key)} is neither yes nor no: `{shown(value.text)}` counts as no"
-                self._findings.warning(value, message)
-            return word in _YES
-        if value is not None:
-            self._findings.warning(value, f"{self.name_of(key)} is neither yes nor no: it counts as no")
-        return False
+        if value is None:
+            return False
+        word = value.text.strip().lower() if isinstance(value, Scalar) else ""
+        if word not in _YES | _NO:
+            given = f"`{shown(value.text)}`" if isinstance(value, Scalar) else "it"
+            self.odd(value, f"{self.name_of(key)} is neither yes nor no", f": {given} counts as no")
+        return word in _YES
 
     def texts(self, key: str) -> tuple[str, ...] | None:
         """Return a list of texts; None where it is absent or null. Empty items are skipped with a warning."""
@@ -112,15 +114,15 @@ class Section:
                 self.wrong(item, f"{key}.{shown(name.text)}", "string")
         return found
 
-    def section(self, key: str, *, label: str = "", strict: bool | None = None) -> Section | None:
+    def section(self, key: str, *, label: str = "", weight: Weight | None = None) -> Section | None:
         """Return the mapping under *key*; None where it is absent, null or of another shape."""
         value = self.value(key)
         if value is None:
             return None
-        strict = self._strict if strict is None else strict
+        weight = weight or self._weight
         if isinstance(value, Mapping):
-            return Section(value, self._findings, path=self.name_of(shown(key)), label=label, strict=strict)
-        wrong_shape(self._findings, value, self.name_of(shown(key)), "map", strict=strict)
+            return Section(value, self._findings, path=self.name_of(key), label=label, weight=weight)
+        _wrong_shape(self._findings, value, self.name_of(key), "map", weight)
         return None
 
     def sections(self) -> tuple[tuple[Scalar, Section], ...]:
@@ -132,22 +134,48 @@ class Section:
                 found.append((key, section))
         return tuple(found)
 
+    def each(self, key: str) -> tuple[Section, ...]:
+        """Return the mappings of a list, each with its place in `path`; what is none has the section's weight."""
+        value = self.value(key)
+        if not isinstance(value, Sequence):
+            if value is not None:
+                self.wrong(value, key, "list")
+            return ()
+        found = []
+        for index, item in enumerate(value.items):
+            if isinstance(item, Mapping):
+                name = self.name_of(f"{key}[{index}]")
+                found.append(Section(item, self._findings, path=name, weight=self._weight))
+            else:
+                self.wrong(item, f"{key}[{index}]", "map")
+        return tuple(found)
+
     def wrong(self, value: Node, key: str, wanted: str) -> None:
         """File that the value of *key* has not the *wanted* shape (string, list or map)."""
-        wrong_shape(self._findings, value, self.name_of(key), wanted, strict=self._strict)
+        _wrong_shape(self._findings, value, self.name_of(key), wanted, self._weight)
+
+    def odd(self, value: Node, words: str, consequence: str) -> None:
+        """File a value that makes no sense: what only a batch reads is wrong, anything else has its *consequence*."""
+        if self._weight is Weight.BATCH:
+            self._findings.batch(value, words)
+        else:
+            self._findings.warning(value, words + consequence)
 
     def name_of(self, key: str) -> str:
         """Return the path of *key* for a message, such as `artifacts.files`."""
-        return f"{self.path}.{key}" if self.path else key
+        return f"{self.path}.{shown(key, _LONGEST_KEY)}" if self.path else shown(key, _LONGEST_KEY)
 
 
-def wrong_shape(findings: Findings, value: Node, name: str, wanted: str, *, strict: bool) -> None:
-    """File that the value called *name* is not of the *wanted* shape: fatal where *strict*, else ignored."""
+def _wrong_shape(findings: Findings, value: Node, name: str, wanted: str, weight: Weight) -> None:
+    """File that the value called *name* is not of the *wanted* shape."""
     words = f"Expected {name} to be of {wanted} type: found {_shape(value)} instead"
-    if strict:
-        findings.fatal(value.line, value.column, f"{words} at line {value.line}")
-    else:
-        findings.warning(value, f"{words}; it is ignored")
+    match weight:
+        case Weight.FATAL:
+            findings.fatal(value.line, value.column, f"{words} at line {value.line}")
+        case Weight.WARNING:
+            findings.warning(value, f"{words}; it is ignored")
+        case Weight.BATCH:
+            findings.batch(value, words)
 
 
 def _shape(value: Node) -> str:

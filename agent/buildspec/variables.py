@@ -24,19 +24,19 @@ def read_variables(root: Section, version: Version, findings: Findings) -> tuple
     env = root.section("env")
     plain: Table = _old_variables(root) if version == "0.1" else {}
     if env is None:
-        return VariablesPlan(plain=_texts(_usable(plain, findings))), None
+        return VariablesPlan(plain=texts(usable(plain, findings))), None
     env.only(grammar.ENV)
     plain |= env.table("variables")
     tables = {
-        "variables": _usable(plain, findings),
+        "variables": usable(plain, findings),
         "parameter-store": _references(env, "parameter-store", findings),
         "secrets-manager": _references(env, "secrets-manager", findings),
     }
     _leave_each_name_once(tables, findings)
     variables = VariablesPlan(
-        plain=_texts(tables["variables"]),
-        parameter_store=_texts(tables["parameter-store"]),
-        secrets_manager=_texts(tables["secrets-manager"]),
+        plain=texts(tables["variables"]),
+        parameter_store=texts(tables["parameter-store"]),
+        secrets_manager=texts(tables["secrets-manager"]),
         exported=_exported(env),
         git_credential_helper=env.yes_no("git-credential-helper"),
     )
@@ -59,7 +59,7 @@ def _exported(env: Section) -> tuple[str, ...]:
 
 def _references(env: Section, key: str, findings: Findings) -> Table:
     """Return a map of names to what a store is asked for; that cannot be nothing."""
-    table = _usable(env.table(key), findings)
+    table = usable(env.table(key), findings)
     for name, value in table.items():
         if value.is_null or not value.text:
             words = f"env.{key}.{shown(name)} has no value at line {value.line}"
@@ -67,7 +67,7 @@ def _references(env: Section, key: str, findings: Findings) -> Table:
     return table
 
 
-def _usable(table: Table, findings: Findings) -> Table:
+def usable(table: Table, findings: Findings) -> Table:
     """Return *table* without names that no environment can hold; warn of those, and of names with a catch."""
     usable = {}
     for name, value in table.items():
@@ -102,6 +102,6 @@ def _shell(env: Section, findings: Findings) -> str | None:
     return shell
 
 
-def _texts(table: Table) -> dict[str, str]:
+def texts(table: Table) -> dict[str, str]:
     """Return the values as texts; a null is the empty text (buildspec.md 1.2)."""
     return {name: "" if value.is_null else value.text for name, value in table.items()}

@@ -7,7 +7,7 @@ import grp
 import http.client
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -18,7 +18,10 @@ from agent.web import unixsocket
 SOCKET_NAME = "agent.sock"
 _TIMEOUT = 60.0
 """Seconds for one call; each is answered from the daemon's own state, so this is ample."""
-_CODEBUILD = frozenset({"StartBuild", "StopBuild", "RetryBuild", "BatchGetBuilds", "BatchGetProjects"})
+_CODEBUILD = frozenset(
+    {"StartBuild", "StopBuild", "RetryBuild", "BatchGetBuilds", "BatchGetProjects", "InvalidateProjectCache"}
+    | {"BatchGetReports", "DescribeTestCases", "DescribeCodeCoverages"}
+)
 
 
 class Client:
@@ -43,6 +46,11 @@ class Client:
         """Return the build that *name* means, in the shape of BatchGetBuilds."""
         found: dict[str, Any] = self.call("GetBuild", id=name)["build"]
         return found
+
+    def reports(self, build: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return the reports of a build, in the shape of BatchGetReports; those that have expired are not there."""
+        arns = build.get("reportArns")
+        return list(self.call("BatchGetReports", reportArns=arns)["reports"]) if arns else []
 
     def log(self, build: str, offset: int = 0, *, follow: bool = False) -> Iterator[bytes]:
         """Yield the bytes of a build's log from *offset* on, as they come.

@@ -18,9 +18,11 @@ from agent.cli import (
     drain,
     logs,
     projects,
+    reports,
     retry,
     run,
     serve,
+    shell,
     show,
     start,
     stop,
@@ -66,9 +68,11 @@ app.add_typer(projects.app, name="projects")
 app.command("start")(start.start)
 app.command("builds")(builds.builds)
 app.command("show")(show.show)
+app.command("reports")(reports.reports)
 app.command("logs")(logs.logs)
 app.command("stop")(stop.stop)
 app.command("retry")(retry.retry)
+app.command("shell")(shell.shell)
 app.command("doctor")(doctor.doctor)
 
 

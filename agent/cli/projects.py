@@ -78,6 +78,16 @@ def check(as_json: JsonOption = False, config: ConfigOption = None) -> None:
     raise typer.Exit(_INVALID if fatal(problems) else 0)
 
 
+@app.command("invalidate-cache")
+def invalidate_cache(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the project.")], config: ConfigOption = None
+) -> None:
+    """Let the next build of a project start without what its caches hold now."""
+    from agent.cli.daemon import client
+
+    client(config).call("InvalidateProjectCache", projectName=name)
+
+
 def _checked(config: Path | None) -> tuple[list[Problem], list[str]]:
     """Return every problem of the settings and project files, and the names of the projects that are right."""
     from agent.errors import SettingsInvalid

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from agent.kit.clock import Clock
     from agent.kit.service import StopToken
     from agent.model.build import Build
+    from agent.model.report import Report
 
 _NOTICE = "buildspecd: stopping the build; press Ctrl-C again to leave at once"
 _SETTLE = 0.3
@@ -49,6 +51,7 @@ Network = Annotated[
     str | None, typer.Option("--network", metavar="host|bridge|none|NAME", help="Network of the container.")
 ]
 Privileged = Annotated[bool, typer.Option("--privileged", help="For Docker inside the build.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Pause where the build runs codebuild-breakpoint.")]
 Minutes = Annotated[float | None, typer.Option("--timeout", min=0.01, metavar="MINUTES", help="Time limit.")]
 Watch = Annotated[bool, typer.Option("--watch", help="Build again whenever a file is saved; Ctrl-C ends it.")]
 
@@ -64,6 +67,7 @@ def run(
     cache: CacheDirectory = None,
     network: Network = None,
     privileged: Privileged = False,
+    debug: Debug = False,
     timeout: Minutes = None,
     watch: Watch = False,
     as_json: JsonOption = False,
@@ -91,6 +95,7 @@ def run(
         cache=cache and cache.absolute(),
         network=network,
         privileged=privileged,
+        debug=debug,
         timeout_minutes=timeout,
         console=sys.stdout.buffer,
         stop=stop,
@@ -116,11 +121,13 @@ def built(order: LocalRun, as_json: bool, build_it: Callable[[LocalRun], Build])
     """Build once by *build_it* and return the exit code; print a summary, and JSON as the last line of the output."""
     from agent.cli.screen import err, summary
     from agent.cli.verdict import exit_code
+    from agent.web.reports import report_json
     from agent.web.shapes import build_json
 
-    build = build_json(build_it(order))
+    reports: list[Report] = []
+    build = build_json(build_it(replace(order, reported=reports.append)))
     sys.stdout.flush()
-    summary(err(), build)
+    summary(err(), build, [report_json(report) for report in reports])
     if as_json:
         sys.stdout.write(json.dumps(build) + "\n")
         sys.stdout.flush()

@@ -14,6 +14,7 @@ from rich.text import Text
 from agent.cli.plaintext import plain
 from agent.cli.verdict import timed_out
 from agent.kit.clock import SystemClock
+from agent.model.report import counted
 
 _COLOURS = {
     "SUCCEEDED": "green",
@@ -56,7 +57,7 @@ def table(console: Console, heads: Sequence[str], rows: Iterable[Sequence[object
     console.print(grid)
 
 
-def build_page(console: Console, build: Mapping[str, Any]) -> None:
+def build_page(console: Console, build: Mapping[str, Any], reports: Iterable[Mapping[str, Any]] = ()) -> None:
     """Print all that is worth knowing of one build."""
     console.print(Text.assemble((plain(build["id"]), "bold"), "  ", coloured(status_of(build))))
     _facts(
@@ -66,9 +67,11 @@ def build_page(console: Console, build: Mapping[str, Any]) -> None:
             ("source", _source(build)),
             ("started", f"{moment(build['startTime'])} by {build['initiator']}"),
             ("duration", duration(elapsed(build))),
+            ("paused", _pause(build)),
             ("image", build["environment"]["image"]),
             ("retry of", build["buildspecd"].get("retryOf")),
             *_outcome(build),
+            *map(_report, reports),
             *(("exported", f"{item['name']}={item['value']}") for item in build["exportedEnvironmentVariables"]),
         ],
     )
@@ -77,11 +80,11 @@ def build_page(console: Console, build: Mapping[str, Any]) -> None:
     advice(console, build)
 
 
-def summary(console: Console, build: Mapping[str, Any]) -> None:
+def summary(console: Console, build: Mapping[str, Any], reports: Iterable[Mapping[str, Any]] = ()) -> None:
     """Print how a build that was watched has ended, in a few lines."""
     console.print()
     phases(console, build, quick=False)
-    _facts(console, _outcome(build))
+    _facts(console, [*_outcome(build), *map(_report, reports)])
     advice(console, build)
     console.print(
         Text.assemble("buildspecd: ", coloured(status_of(build)), f" in {duration(elapsed(build))}", style="bold")
@@ -155,6 +158,11 @@ def _source(build: Mapping[str, Any]) -> str:
     return f"{location} {version}".rstrip()
 
 
+def _pause(build: Mapping[str, Any]) -> str | None:
+    since = build["buildspecd"].get("pausedSince")
+    return since and f"since {moment(since)}; to get in: buildspecd shell {build['id']}; to go on: codebuild-resume"
+
+
 def _outcome(build: Mapping[str, Any]) -> list[tuple[str, object]]:
     ours, logs = build["buildspecd"], build["logs"]
     cache = ours["cache"]
@@ -166,6 +174,10 @@ def _outcome(build: Mapping[str, Any]) -> list[tuple[str, object]]:
         ("log", f"{group} {logs['streamName']}" if group else None),
         ("log", logs.get("s3LogsArn")),
     ]
+
+
+def _report(report: Mapping[str, Any]) -> tuple[str, object]:
+    return "report", "  ".join(text for text in (report["name"], report["status"], counted(report)) if text)
 
 
 def _facts(console: Console, facts: Iterable[tuple[str, object]]) -> None:

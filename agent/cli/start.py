@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.options import ConfigOption, JsonOption, VariableOption, variables
+from agent.errors import UsageError
 
 
 def start(
@@ -17,10 +18,16 @@ def start(
     ] = None,
     env: VariableOption = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show the log and end with the build's exit code.")] = False,
+    batch: Annotated[bool, typer.Option("--batch", hidden=True)] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
 ) -> None:
     """Start a build and print its id, or with --json the build (after the log, if that is followed)."""
+    if batch:
+        raise UsageError(
+            "batch builds are not run by this version of buildspecd",
+            hint="without --batch a plain build is started, which ignores the section `batch` of the buildspec",
+        )
     from agent.cli.daemon import client
 
     daemon = client(config)

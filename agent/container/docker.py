@@ -35,6 +35,7 @@ _KILL_SECONDS = 60.0
 _SHELL_SECONDS = 3600
 _HINT = "is the Docker engine running, and may this user use its socket? try: docker info"
 _TERM_TO_ALL = ["/bin/sh", "-c", "kill -TERM -1"]
+_NO_LOG: Any = {"type": "none"}
 
 
 class DockerEngine:
@@ -58,7 +59,7 @@ class DockerEngine:
 
     def facts(self) -> EngineFacts:
         """See `Engine.facts`."""
-        with _translated("asking the engine about itself"):
+        with translated("asking the engine about itself"):
             info = self._client.info()
             return EngineFacts(
                 version=str(info.get("ServerVersion", "")),
@@ -74,7 +75,7 @@ class DockerEngine:
         """See `Engine.has_image`."""
         from docker.errors import APIError
 
-        with _translated(f"looking for image {reference}"):
+        with translated(f"looking for image {reference}"):
             try:
                 return _found(self._client.inspect_image, reference) is not None
             except APIError as error:
@@ -84,7 +85,7 @@ class DockerEngine:
 
     def image_ids(self) -> dict[str, str]:
         """See `Engine.image_ids`."""
-        with _translated("listing images"):
+        with translated("listing images"):
             images = self._client.images()
         return {tag: image["Id"] for image in images for tag in image.get("RepoTags") or () if tag != "<none>:<none>"}
 
@@ -94,7 +95,7 @@ class DockerEngine:
 
         auth = {"username": login.username, "password": login.password} if login else None
         layers = PullProgress(reference)
-        with _translated(f"pulling {reference}"):
+        with translated(f"pulling {reference}"):
             try:
                 for event in self._client.pull(reference, stream=True, decode=True, auth_config=auth):
                     if "error" in event:
@@ -110,7 +111,7 @@ class DockerEngine:
         from docker.errors import APIError, NotFound
 
         name = container_name(spec.build_id)
-        with _translated(f"creating container {name}"):
+        with translated(f"creating container {name}"):
             self._require_network(spec.network)
             try:
                 return str(self._client.create_container(**self._settings(spec, name))["Id"])
@@ -132,7 +133,7 @@ class DockerEngine:
         """See `Engine.start`."""
         from docker.errors import APIError, NotFound
 
-        with _translated(f"starting container {container[:12]}"):
+        with translated(f"starting container {container[:12]}"):
             try:
                 self._client.start(container)
             except NotFound as error:
@@ -150,7 +151,7 @@ class DockerEngine:
 
     def inspect(self, container: str) -> ContainerState | None:
         """See `Engine.inspect`."""
-        with _translated(f"inspecting container {container[:12]}"):
+        with translated(f"inspecting container {container[:12]}"):
             facts = _found(self._client.inspect_container, container)
         if facts is None:
             return None
@@ -162,6 +163,8 @@ class DockerEngine:
             exit_code=int(state.get("ExitCode", 0)),
             oom_killed=bool(state.get("OOMKilled")),
             error=str(state.get("Error", "")),
+            image=str(facts.get("Image", "")),
+            variables=tuple(facts.get("Config", {}).get("Env") or ()),
         )
 
     def find(self, build_id: str) -> str | None:
@@ -174,7 +177,7 @@ class DockerEngine:
 
     def terminate(self, container: str, grace: float) -> None:
         """See `Engine.terminate`."""
-        with _translated(f"ending container {container[:12]}"):
+        with translated(f"ending container {container[:12]}"):
             if not self._is_ours(container) or not self._runs(container):
                 return
             # PID 1 first: it must know before the command that it waits for ends, or it would go on with the next.
@@ -188,7 +191,7 @@ class DockerEngine:
 
     def remove(self, container: str) -> None:
         """See `Engine.remove`."""
-        with _translated(f"removing container {container[:12]}"):
+        with translated(f"removing container {container[:12]}"):
             if not self._is_ours(container):
                 return
             _ignoring_conflicts(lambda: self._client.remove_container(container, v=True, force=True))
@@ -197,7 +200,7 @@ class DockerEngine:
         """See `Engine.copy_out`."""
         from docker.errors import NotFound
 
-        with _translated(f"copying {path} out of container {container[:12]}"):
+        with translated(f"copying {path} out of container {container[:12]}"):
             try:
                 stream, _ = self._client.get_archive(container, path)
             except NotFound:
@@ -208,7 +211,7 @@ class DockerEngine:
         """See `Engine.copy_in`."""
         from docker.errors import APIError
 
-        with _translated(f"copying to {directory} in container {container[:12]}"):
+        with translated(f"copying to {directory} in container {container[:12]}"):
             try:
                 self._client.put_archive(container, directory, tar)
             except APIError as error:
@@ -233,7 +236,7 @@ class DockerEngine:
         container = self.create(spec)
         try:
             self.start(container)
-            with _translated(f"running a shell in {image}"):
+            with translated(f"running a shell in {image}"):
                 return int(self._client.wait(container, timeout=_SHELL_SECONDS)["StatusCode"])
         finally:
             self.remove(container)
@@ -242,7 +245,7 @@ class DockerEngine:
     def _client(self) -> APIClient:
         with self._lock:
             if self._connected is None:
-                self._connected = _connect(self._base_url, self._timeout)
+                self._connected = connect(self._base_url, self._timeout)
             return self._connected
 
     def _settings(self, spec: ContainerSpec, name: str) -> dict[str, Any]:
@@ -270,7 +273,7 @@ class DockerEngine:
                 nano_cpus=self._nano_cpus(spec.cpus),
                 privileged=spec.privileged,
                 pids_limit=-1,
-                log_config=_no_log(),
+                log_config=_NO_LOG,
             ),
         }
 
@@ -300,7 +303,7 @@ class DockerEngine:
         return str(facts["Id"])
 
     def _labelled(self, label: str, value_of: str = BUILD_LABEL) -> dict[str, str]:
-        with _translated("listing containers"):
+        with translated("listing containers"):
             containers = self._client.containers(all=True, filters={"label": [label]})
         return {facts["Id"]: (facts.get("Labels") or {}).get(value_of, "") for facts in containers}
 
@@ -339,14 +342,15 @@ class DockerEngine:
         return True
 
 
-def _connect(base_url: str | None, timeout: float) -> APIClient:
+def connect(base_url: str | None, timeout: float) -> APIClient:
+    """Return a client of the engine; without *base_url* of the one that `DOCKER_HOST` names, or the usual socket."""
     from docker import APIClient
     from docker.utils import kwargs_from_env
 
     settings: dict[str, Any] = {**kwargs_from_env(), "version": "auto", "timeout": timeout}
     if base_url is not None:
         settings["base_url"] = base_url
-    with _translated("connecting to the Docker engine"):
+    with translated("connecting to the Docker engine"):
         return APIClient(**settings)
 
 
@@ -354,12 +358,6 @@ def _bind(source: str, target: str, read_only: bool = False) -> Any:
     from docker.types import Mount
 
     return Mount(target, source, type="bind", read_only=read_only)
-
-
-def _no_log() -> Any:
-    from docker.types import LogConfig
-
-    return LogConfig(type="none")
 
 
 def _found(ask: Callable[[str], Any], name: str) -> Mapping[str, Any] | None:
@@ -383,7 +381,7 @@ def _ignoring_conflicts(act: Callable[[], object]) -> None:
 
 
 @contextmanager
-def _translated(doing: str) -> Iterator[None]:
+def translated(doing: str) -> Iterator[None]:
     """Turn what the SDK and the libraries below it raise into `EngineUnavailable`; our own errors pass."""
     from docker.errors import DockerException
     from requests.exceptions import RequestException
@@ -396,5 +394,5 @@ def _translated(doing: str) -> Iterator[None]:
 
 
 def _translated_stream(stream: Iterator[bytes], doing: str) -> Iterator[bytes]:
-    with _translated(doing):
+    with translated(doing):
         yield from stream

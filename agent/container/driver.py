@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -73,13 +74,23 @@ class Expanded:
 
 
 @dataclass(frozen=True)
+class SetUp:
+    """A command that sets up a runtime of the image. `version` is what it sees as `$VERSION`; empty: nothing."""
+
+    text: str
+    version: str = ""
+
+
+@dataclass(frozen=True)
 class DriverPlan:
     """All that the driver needs to run a build by itself.
 
     `clock_base` comes from `clock_base()`. `source_dir` is CODEBUILD_SRC_DIR, `workspace` the mount that holds all
     sources, `checkouts` every source directory, all as seen in the container. `owner` is (uid, gid) of a daemon that
-    is not root. `before` is evaluated ahead of INSTALL, `after` when POST_BUILD is over and uploads will follow;
-    `hold` makes the driver wait for `resume` between `before` and INSTALL.
+    is not root. `set_up` is run first of all, as commands of DOWNLOAD_SOURCE (buildspec.md 9). `before` is evaluated
+    ahead of INSTALL, `after` when POST_BUILD is over and uploads will follow; `hold` makes the driver wait for `resume`
+    between `before` and INSTALL. `cached`, a mount of a local cache or empty, changes its owner with the workspace.
+    `gitconfig` is a file of git's configuration that all git commands shall read, or empty.
     """
 
     phases: tuple[PhasePlan, ...]
@@ -91,9 +102,12 @@ class DriverPlan:
     checkouts: tuple[str, ...] = ()
     owner: tuple[int, int] | None = None
     gopath: str | None = None
+    set_up: tuple[SetUp, ...] = ()
     before: tuple[Expansion, ...] = ()
     after: tuple[Expansion, ...] = ()
     hold: bool = False
+    cached: str = ""
+    gitconfig: str = ""
 
 
 @dataclass(frozen=True)
@@ -119,9 +133,25 @@ def prepare_control(directory: Path) -> None:
         if not fifo.is_fifo():
             os.mkfifo(fifo)
         fifo.chmod(mode)  # mkfifo's own mode is cut by the umask
-    (directory / "user" / "bin").mkdir(mode=0o755, parents=True, exist_ok=True)
+    _lay_out_commands(directory / "user")
     for name in ("output", "journal", "driver.log"):
         os.close(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644))
+
+
+def _lay_out_commands(user: Path) -> None:
+    """Make *user* hold our commands anew, for every user of the container; what a dead container left there may be
+    links that lead out of it."""
+    if user.is_symlink() or user.is_file():
+        user.unlink()
+    elif user.exists():
+        shutil.rmtree(user)
+    for place in (user, user / "bin", user / "lib"):
+        place.mkdir()
+        place.chmod(0o755)
+    for file in sorted(Path(__file__).with_name("commands").iterdir()):
+        if file.is_file():
+            place = user / ("lib" if file.suffix == ".sh" else "bin")
+            write_atomic(place / file.name, file.read_bytes(), mode=0o755, sync=False)
 
 
 def forget(directory: Path) -> None:
@@ -217,7 +247,11 @@ def _assignments(plan: DriverPlan) -> Iterator[tuple[str, str]]:
     yield "gopath", plan.gopath or ""
     yield "owner", f"{plan.owner[0]}:{plan.owner[1]}" if plan.owner else ""
     yield "hold", "1" if plan.hold else ""
+    yield "cached", plan.cached
+    yield "gitconfig", plan.gitconfig
     yield from _numbered("checkouts", plan.checkouts)
+    yield from _numbered("DOWNLOAD_SOURCE_commands", [command.text for command in plan.set_up])
+    yield from _numbered("DOWNLOAD_SOURCE_version", [command.version for command in plan.set_up])
     yield from _numbered("before", [expansion.code for expansion in plan.before])
     yield from _numbered("after", [expansion.code for expansion in plan.after])
     given = {phase.phase: phase for phase in plan.phases}

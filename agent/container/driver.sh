@@ -26,6 +26,10 @@ bd_phase=-
 bd_user=
 bd_home=
 bd_launch=
+bd_pattern=
+bd_opening=
+bd_closing=
+bd_foundation=
 bd_day=
 
 # ---------------------------------------------------------------------------------------------- time and lines
@@ -239,9 +243,9 @@ bd_read_directory() {
     [ -n "$bd_directory" ] || bd_directory=$plan_source
 }
 
-# Begins from nothing: no saved variable, the source directory.
+# Begins from nothing: no saved variable but those of the runtimes, the source directory.
 bd_forget_state() {
-    printf 'export CODEBUILD_BUILD_SUCCEEDING=%s\n' "$bd_succeeding" >"$bd_scratch/env.sh"
+    printf '%sexport CODEBUILD_BUILD_SUCCEEDING=%s\n' "$bd_foundation" "$bd_succeeding" >"$bd_scratch/env.sh"
     printf '%s\n' "$plan_source" >"$bd_scratch/directory"
 }
 
@@ -249,7 +253,7 @@ bd_forget_state() {
 # that ends in a backslash.
 bd_write_script() {
     bd_quote "$bd_directory"
-    printf '%s\n' "cd $bd_quoted" 'set -a' ". $bd_scratch_quoted/env.sh" "$1" '' "$2" >"$bd_scratch/script.sh"
+    printf '%s\n' "cd $bd_quoted" 'set -a' ". $bd_scratch_quoted/env.sh$bd_opening" "$1" '' "$2" >"$bd_scratch/script.sh"
 }
 
 # Runs script.sh in the build's shell as the phase's user; returns its status. The one fork of a command.
@@ -275,9 +279,9 @@ bd_run_command() {
     bd_say "Running command $1"
     [ -z "$bd_pattern" ] || bd_mark_output 'Running command'
     bd_note command "$bd_phase" "$bd_list" "$bd_index"
-    [ -z "$plan_isolated" ] || bd_forget_state
+    [ -z "$plan_isolated" ] || [ "$bd_phase" = DOWNLOAD_SOURCE ] || bd_forget_state
     bd_read_directory
-    bd_write_script "$1" "$bd_ending"
+    bd_write_script "$1" "CODEBUILD_LAST_EXIT=\$?$bd_closing$bd_newline$bd_ending"
     bd_execute
     bd_status=$?
     bd_keep_dying_pump
@@ -299,9 +303,55 @@ bd_run_list() {
     bd_count=$bd_value
     while [ "$bd_index" -lt "$bd_count" ] && [ "$bd_failed" = 0 ] && [ -z "$bd_stopping" ]; do
         bd_index=$((bd_index + 1))
+        [ "$bd_phase" != DOWNLOAD_SOURCE ] || bd_lend_version
         bd_get "${bd_phase}_${bd_list}_$bd_index"
         bd_run_command "$bd_value"
     done
+}
+
+# ---------------------------------------------------------------------------------------------- runtimes
+
+# Has the next command see VERSION as the plan says, and put back afterwards what the build has under that name.
+bd_lend_version() {
+    bd_opening=
+    bd_closing=
+    bd_get "${bd_phase}_version_$bd_index"
+    [ -n "$bd_value" ] || return 0
+    bd_quote "$bd_value"
+    bd_opening="; bd_kept=\${VERSION+x\$VERSION}; VERSION=$bd_quoted"
+    # Its expansions are meant for the script.
+    # shellcheck disable=SC2016
+    bd_closing='; if [ -n "$bd_kept" ]; then VERSION=${bd_kept#x}; else unset VERSION; fi; unset bd_kept'
+}
+
+# Switches to the runtimes that were chosen, by commands of the image, as root. They share their state with each other
+# and leave their variables, but not their directory, to the build; that goes for isolated commands, too.
+# Fails when one of them did, or the build is stopped, with the reason in bd_outcome.
+bd_set_up_runtimes() {
+    [ "$plan_DOWNLOAD_SOURCE_commands" -gt 0 ] || return 0
+    bd_phase=DOWNLOAD_SOURCE
+    bd_run_list commands
+    bd_phase=-
+    bd_opening=
+    bd_closing=
+    bd_outcome=stopped
+    [ -z "$bd_stopping" ] || return 1
+    if [ "$bd_failed" != 0 ]; then
+        bd_note problem runtime "$bd_failed" "$bd_status"
+        bd_outcome=refused
+        return 1
+    fi
+    # Every saved state sets PWD, and this one is not taken up where it was left.
+    bd_quote "$plan_source"
+    printf 'export PWD=%s\n' "$bd_quoted" >>"$bd_scratch/env.sh"
+    if [ -n "$plan_isolated" ] && bd_tool mv "$bd_scratch/env.sh" "$bd_scratch/runtimes.sh"; then
+        bd_foundation=". $bd_scratch_quoted/runtimes.sh$bd_newline"
+        bd_forget_state
+    fi
+    printf '%s\n' "$plan_source" >"$bd_scratch/directory"
+    bd_say "Moving to directory $plan_source"
+    # The daemon speaks next: it waits until this very line is in the log.
+    bd_note moved "$bd_time"
 }
 
 # ---------------------------------------------------------------------------------------------- retries
@@ -395,6 +445,7 @@ bd_become() {
     fi
     bd_user=$1
     bd_tool chown -hR "$bd_uid:$bd_gid" "$plan_workspace"
+    [ -z "$plan_cached" ] || bd_tool chown -hR "$bd_uid:$bd_gid" "$plan_cached"
     bd_tool chown "$bd_uid:$bd_gid" "$bd_scratch/env.sh" "$bd_scratch/directory"
     bd_quote "$bd_home"
     printf 'export HOME=%s\n' "$bd_quoted" >>"$bd_scratch/env.sh"
@@ -541,8 +592,7 @@ bd_set_up() {
     exec 4<>"$bd_control/go"
     # Our ending of every script: its expansions are meant for the script.
     # shellcheck disable=SC2016
-    bd_ending='CODEBUILD_LAST_EXIT=$?
-export -p >|'$bd_scratch_quoted'/env.sh
+    bd_ending='export -p >|'$bd_scratch_quoted'/env.sh
 pwd >|'$bd_scratch_quoted'/directory
 exit "$CODEBUILD_LAST_EXIT"'
 }
@@ -587,6 +637,8 @@ bd_prepare() {
         bd_outcome=refused
         return 1
     fi
+    bd_configure_git
+    bd_set_up_runtimes || return 1
     bd_expand before
     bd_note prepared
     if [ -n "$plan_hold" ]; then
@@ -596,6 +648,15 @@ bd_prepare() {
     exec 4<&-
     bd_outcome=stopped
     [ -z "$bd_stopping" ]
+}
+
+# Has git, whoever runs it, read the configuration that leads to the logins of the sources: of all its files the one of
+# the system is read first, so that the image's and the user's own settings stay stronger. An image without git may
+# still install it.
+bd_configure_git() {
+    [ -n "$plan_gitconfig" ] || return
+    bd_tool git config --system --add include.path "$plan_gitconfig" ||
+        printf '[include]\n\tpath = %s\n' "$plan_gitconfig" >>/etc/gitconfig
 }
 
 # Gives the files back, so that a daemon that is not root can read and remove them.

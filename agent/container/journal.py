@@ -18,6 +18,7 @@ _LISTS = frozenset({"commands", "finally"})
 _OUTCOMES = frozenset({"completed", "aborted", "refused", "stopped"})
 _REASONS = frozenset({"no-user", "no-switch"})
 _PHASES = {str(phase): phase for phase in COMMAND_PHASES}
+_WITH_COMMANDS = {**_PHASES, str(PhaseType.DOWNLOAD_SOURCE): PhaseType.DOWNLOAD_SOURCE}
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,23 @@ class Resumed(JournalEvent):
 
 
 @dataclass(frozen=True)
+class Moved(JournalEvent):
+    """The runtimes are set up. `said_at`, in epoch seconds, is the time in front of the line `Moving to directory`."""
+
+    said_at: float
+
+
+@dataclass(frozen=True)
 class ProblemFound(JournalEvent):
-    """The build cannot go on; `reason` is `no-shell`: `env.shell` is not in the image (buildspec.md 5.2)."""
+    """The build cannot go on.
+
+    `reason` is `no-shell`: `env.shell` is not in the image (buildspec.md 5.2), or `runtime`: command `index` of those
+    that set up the runtimes ended with `status` (buildspec.md 9).
+    """
 
     reason: str
+    index: int = 0
+    status: int = 0
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,10 @@ class PhaseStarted(JournalEvent):
 
 @dataclass(frozen=True)
 class CommandStarted(JournalEvent):
-    """A command of the list `commands` or `finally` begins; `index` counts from 1."""
+    """A command of the list `commands` or `finally` begins; `index` counts from 1.
+
+    `phase` is DOWNLOAD_SOURCE for one that sets up a runtime.
+    """
 
     phase: PhaseType
     part: str
@@ -225,7 +242,7 @@ def _one_of(allowed: frozenset[str], text: str) -> str:
 
 def _command(fields: Sequence[str]) -> tuple[PhaseType, str, int]:
     phase, part, index = fields
-    return _PHASES[phase], _one_of(_LISTS, part), _number(index)
+    return _WITH_COMMANDS[phase], _one_of(_LISTS, part), _number(index)
 
 
 def _bare(kind: Callable[[float], JournalEvent]) -> Callable[[float, list[str]], JournalEvent]:
@@ -238,8 +255,17 @@ def _bare(kind: Callable[[float], JournalEvent]) -> Callable[[float, list[str]],
 
 
 def _problem(at: float, fields: list[str]) -> JournalEvent:
+    reason, *where = fields
+    if reason == "runtime":
+        index, status = where
+        return ProblemFound(at, reason, _number(index), _number(status))
     (reason,) = fields
     return ProblemFound(at, _one_of(frozenset({"no-shell"}), reason))
+
+
+def _moved(at: float, fields: list[str]) -> JournalEvent:
+    (said_at,) = fields
+    return Moved(at, _number(said_at) / 1_000_000)
 
 
 def _phase_started(at: float, fields: list[str]) -> JournalEvent:
@@ -276,6 +302,7 @@ def _ended(at: float, fields: list[str]) -> JournalEvent:
 
 _READERS: Mapping[str, Callable[[float, list[str]], JournalEvent]] = {
     "begun": _bare(Begun),
+    "moved": _moved,
     "prepared": _bare(Prepared),
     "resumed": _bare(Resumed),
     "problem": _problem,

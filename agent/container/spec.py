@@ -43,7 +43,10 @@ class ContainerSpec:
 
 @dataclass(frozen=True)
 class ContainerState:
-    """How a container stands. `started` is False for one that was created and never ran."""
+    """How a container stands. `started` is False for one that was created and never ran.
+
+    `image` is the id of its image, whatever name that has now; `variables` are the image's own, as `NAME=value`.
+    """
 
     id: str
     running: bool
@@ -51,6 +54,8 @@ class ContainerState:
     exit_code: int
     oom_killed: bool
     error: str = ""
+    image: str = ""
+    variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from agent.model.build import Build
 from agent.model.project import Project
+from agent.model.report import Report, ReportDetails, ReportGroup
 from agent.model.request import BuildRequest
 
 
@@ -65,8 +66,28 @@ class Control(Protocol):
         """Return every project, sorted by name, the broken ones included."""
         ...
 
+    def invalidate_cache(self, project: str) -> None:
+        """Let no later build of *project* see what its caches hold now. Raises `ProjectUnknown`."""
+        ...
+
     def log_directory(self, build: str) -> Path:
         """Return the directory that `agent.buildlog` reads the build's log from."""
+        ...
+
+    def report(self, arn: str) -> Report | None:
+        """Return the report with exactly this ARN, or None."""
+        ...
+
+    def report_details(self, arn: str) -> ReportDetails:
+        """Return what a report lists; nothing for one that is not there."""
+        ...
+
+    def report_arns(self, *, group: str | None = None, status: str | None = None) -> list[str]:
+        """Return the ARNs of reports, newest first; those of one group (its ARN), or of one status."""
+        ...
+
+    def report_groups(self) -> list[ReportGroup]:
+        """Return every report group, by name."""
         ...
 
     def drain(self) -> DaemonState:

@@ -53,6 +53,11 @@ class Estate:
         return self.state / "mirrors"
 
     @property
+    def caches(self) -> Path:
+        """Holds the local caches of projects."""
+        return self.state / "cache"
+
+    @property
     def secrets(self) -> Path:
         """Holds one directory a running build; only ours, so that two agents may share a runtime directory."""
         return self.runtime / self.agent_id

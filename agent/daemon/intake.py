@@ -14,7 +14,7 @@ from agent.daemon.overrides import effective, variables
 from agent.daemon.policy import superseded
 from agent.errors import BuildUnknown, ProjectUnknown, RequestInvalid
 from agent.kit.clock import Clock
-from agent.model.build import Build
+from agent.model.build import AutoRetry, Build
 from agent.model.phase import Phase, PhaseType
 from agent.model.project import Project
 from agent.model.request import BuildRequest
@@ -72,16 +72,16 @@ class Intake:
 
     def again(self, old: Build) -> Build:
         """Store and queue a new build with the effective parameters of *old* (`RetryBuild`)."""
-        request = BuildRequest(
-            project=old.project.name,
-            source_version=old.resolved_source_version or old.source_version,
-            source_ref=old.source_ref,
-            previous_revision=old.previous_revision,
-            initiator=current_user(),
-            overrides={"environmentVariablesOverride": [item.wire() for item in old.overrides]},
-            retry_of=old.id,
-        )
-        return self._store(request, old.project, None)
+        return self._store(repeated(old, current_user()), old.project, None)
+
+    def once_more(self, failed: Build, initiator: str) -> Build:
+        """Store and queue the automatic retry of *failed*, which takes no newer build's place (`autoRetryLimit`)."""
+        chain = AutoRetry(number=failed.auto_retry.number + 1, previous=failed.arn)
+        with self.database.transaction():
+            build = self._made(repeated(failed, initiator), failed.project).evolve(auto_retry=chain)
+            self.recorder.add(build)
+        self.wake()
+        return build
 
     def _store(self, request: BuildRequest, project: Project, token: str | None) -> Build:
         with self.database.transaction():
@@ -139,6 +139,20 @@ class Intake:
         newer = next(place for place in places if place.build == build.id)
         for place in superseded(newer, places, build.project.agent.supersede):
             queue.ask_to_stop(place.build, f"superseded by build {build.number} of the same branch")
+
+
+def repeated(old: Build, initiator: str) -> BuildRequest:
+    """Return what asks for *old* once more, of the very commit that it built. Pure."""
+    return BuildRequest(
+        project=old.project.name,
+        source_version=old.resolved_source_version or old.source_version,
+        source_ref=old.source_ref,
+        previous_revision=old.previous_revision,
+        initiator=initiator,
+        overrides={"environmentVariablesOverride": [item.wire() for item in old.overrides]},
+        retry_of=old.id,
+        webhook=old.webhook,
+    )
 
 
 def one_build(database: Database, name: str) -> Build:

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from agent.cache.local import LocalCaches
 from agent.container.engine import Engine
+from agent.daemon.cachesweep import sweep_caches
 from agent.errors import EngineUnavailable
 from agent.kit.clock import Clock
 from agent.kit.logging import get_logger
 from agent.kit.service import StopToken
 from agent.store.builds import Builds
 from agent.store.database import Database
+from agent.store.reports import Reports
 from agent.store.requests import Requests
 
 _log = get_logger("janitor")
@@ -35,6 +38,7 @@ class Janitor:
     secrets_dir: Path
     reclaim: Callable[[Path], None]
     clock: Clock
+    caches: LocalCaches | None = None
     name: str = "janitor"
 
     def run(self, stop: StopToken) -> None:
@@ -47,6 +51,7 @@ class Janitor:
         """Remove containers and directories of builds that have ended or that nobody knows."""
         # What is there is listed before the builds are: a build that starts in between is in the list of builds.
         roots, secrets = _children(self.builds_dir), _children(self.secrets_dir)
+        owners = self.caches.owners() if self.caches else {}
         try:
             owned = self.engine.owned(self.agent_id)
             running = {build.id for build in Builds(self.database).open()}
@@ -59,7 +64,10 @@ class Janitor:
             _log.warning("the engine does not answer, sweeping later", error=error.message)
             return
         self._sweep_directories(roots, secrets, {build.partition(":")[2] for build in running})
+        if self.caches:
+            sweep_caches(self.caches, owners, running, self.clock.now(), self.reclaim)
         Requests(self.database).prune(self.clock.now() - REMEMBER_REQUESTS_SECONDS)
+        Reports(self.database).prune(self.clock.now())
 
     def _runs(self, container: str) -> bool:
         state = self.engine.inspect(container)

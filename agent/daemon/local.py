@@ -11,14 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from agent.cache.local import LocalCaches, Slot
 from agent.container.engine import Engine
+from agent.daemon.cachesweep import sweep_caches
 from agent.daemon.estate import Estate, is_locked, locked
 from agent.daemon.intake import Intake, current_user
 from agent.errors import SourceNotFound, UsageError
+from agent.kit.clock import SystemClock
 from agent.kit.service import StopToken
 from agent.model.build import Build
 from agent.model.phase import PhaseContext
 from agent.model.project import AgentOptions, Artifacts, Cache, Environment, Project, Source
+from agent.model.report import Report
 from agent.model.request import BuildRequest
 from agent.model.status import Status
 from agent.pipeline.job import Job
@@ -28,6 +32,7 @@ from agent.pipeline.steps import reclaim_tree
 from agent.store.builds import Builds
 from agent.store.database import Database
 from agent.store.queue import Queue
+from agent.store.reports import Reports
 
 DEFAULT_IMAGE = "aws/codebuild/standard:7.0"
 _ALIVE = "alive"
@@ -35,7 +40,7 @@ _ALIVE = "alive"
 
 @dataclass(frozen=True)
 class LocalRun:
-    """What `buildspecd run` was asked for. `console` receives the log; None: nobody."""
+    """What `buildspecd run` was asked for. `console` receives the log; None: nobody. `reported` is told of reports."""
 
     directory: Path
     buildspec: str | None = None
@@ -47,9 +52,11 @@ class LocalRun:
     cache: Path | None = None
     network: str | None = None
     privileged: bool = False
+    debug: bool = False
     timeout_minutes: float | None = None
     console: BinaryIO | None = None
     stop: StopToken = field(default_factory=StopToken)
+    reported: Callable[[Report], object] = lambda _: None
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
@@ -61,7 +68,8 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
 def local_project(wanted: LocalRun, base: Project | None) -> Project:
     """Return the project that a local build runs with: *base*, if any, with its source, artifacts and logs set aside.
 
-    A local build uploads nothing: artifacts go to `--artifacts`, the cache to `--cache`, the log to the terminal. Pure.
+    A local build uploads nothing: artifacts go to `--artifacts`, the cache to `--cache` unless it is LOCAL, the log to
+    the terminal. Pure.
     """
     name = base.name if base else _name_of(wanted.directory)
     environment = base.environment if base else Environment(image=wanted.image or DEFAULT_IMAGE)
@@ -72,6 +80,8 @@ def local_project(wanted: LocalRun, base: Project | None) -> Project:
     agent = base.agent if base else AgentOptions()
     if wanted.network:
         agent = agent.evolve(network=wanted.network)
+    if wanted.debug:
+        agent = agent.evolve(debug=True)
     buildspec = buildspec_of(wanted) or (base.source.buildspec if base else None)
     document: dict[str, Any] = {
         "name": name,
@@ -79,7 +89,7 @@ def local_project(wanted: LocalRun, base: Project | None) -> Project:
         "environment": environment,
         "agent": agent.evolve(supersede="none"),
         "artifacts": Artifacts(type="NO_ARTIFACTS"),
-        "cache": Cache(type="S3", location=wanted.cache.as_uri()) if wanted.cache else Cache(),
+        "cache": _cache_of(wanted, base),
     }
     if base:
         document["timeout_in_minutes"] = base.timeout_in_minutes
@@ -87,6 +97,12 @@ def local_project(wanted: LocalRun, base: Project | None) -> Project:
     if wanted.timeout_minutes is not None:
         document["timeout_in_minutes"] = wanted.timeout_minutes
     return Project(**document)
+
+
+def _cache_of(wanted: LocalRun, base: Project | None) -> Cache:
+    if wanted.cache:
+        return Cache(type="S3", location=wanted.cache.as_uri())
+    return base.cache if base and base.cache.type == "LOCAL" else Cache()
 
 
 def buildspec_of(wanted: LocalRun) -> str | None:
@@ -133,11 +149,16 @@ def build_tree(
         with _stopping(job, wanted.stop):
             travel(job)
     reclaim_tree(engine, root, "")
+    for arn in job.build.report_arns:
+        if report := Reports(database).get(arn):
+            wanted.reported(report)
     return job.build
 
 
 def sweep(estate: Estate, database: Database, recorder: Recorder, engine: Engine) -> None:
-    """End and clear away local builds whose process died."""
+    """End and clear away local builds whose process died, and local caches that nobody uses."""
+    caches = LocalCaches(estate.caches)
+    owners = caches.owners()
     for build in Builds(database).open():
         root = estate.of_build(build.uuid).root
         if root.exists() and not is_locked(root / _ALIVE):
@@ -149,6 +170,14 @@ def sweep(estate: Estate, database: Database, recorder: Recorder, engine: Engine
             ended = recorder.leave(build, Status.STOPPED, PhaseContext(message="the process that ran it died"))
             recorder.complete(ended, Status.STOPPED)
             Queue(database).remove(build.id)
+    running = {build.id for build in Builds(database).open()}
+    sweep_caches(
+        caches,
+        owners,
+        running,
+        SystemClock().now(),
+        lambda path: reclaim_tree(engine, path, Slot(path.parent).image),
+    )
 
 
 @contextmanager

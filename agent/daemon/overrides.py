@@ -39,11 +39,12 @@ _PLACES: dict[str, tuple[str, ...]] = {
     "encryptionKeyOverride": ("encryptionKey",),
     "logsConfigOverride": ("logsConfig",),
     "autoRetryLimitOverride": ("autoRetryLimit",),
+    "debugSessionEnabled": ("agent", "debug"),
 }
 """Member of `StartBuild` -> where it goes in the project (service.md 5.4)."""
 
 _VARIABLES = TypeAdapter(tuple[EnvironmentVariable, ...])
-_ELSEWHERE = frozenset({"environmentVariablesOverride", "debugSessionEnabled", "agentOverride"})
+_ELSEWHERE = frozenset({"environmentVariablesOverride", "agentOverride"})
 
 
 def effective(project: Project, overrides: dict[str, Any]) -> Project:

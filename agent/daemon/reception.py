@@ -10,11 +10,14 @@ from agent import __version__
 from agent.daemon.control import DaemonState, ProjectState
 from agent.daemon.intake import Intake, one_build
 from agent.daemon.scheduler import Scheduler
+from agent.errors import ProjectUnknown
 from agent.model.build import Build
+from agent.model.report import Report, ReportDetails, ReportGroup
 from agent.model.request import BuildRequest
 from agent.store.builds import Builds
 from agent.store.database import Database
 from agent.store.queue import Queue
+from agent.store.reports import Reports
 
 
 @dataclass
@@ -29,6 +32,7 @@ class Reception:
     started: float
     engine_version: Callable[[], str]
     troubles: Callable[[], Mapping[str, str]]
+    invalidate: Callable[[str], object]
 
     def start(self, request: BuildRequest, token: str | None = None) -> Build:
         """See `Control.start`."""
@@ -57,9 +61,33 @@ class Reception:
         """See `Control.projects`."""
         return sorted(self.project_states(), key=lambda state: state.name)
 
+    def invalidate_cache(self, project: str) -> None:
+        """See `Control.invalidate_cache`."""
+        if project not in {state.name for state in self.project_states()}:
+            raise ProjectUnknown(
+                f"there is no project {project}", hint="`buildspecd projects list` shows the projects of this agent"
+            )
+        self.invalidate(project)
+
     def log_directory(self, build: str) -> Path:
         """See `Control.log_directory`."""
         return self.builds_dir / one_build(self.database, build).uuid / "log"
+
+    def report(self, arn: str) -> Report | None:
+        """See `Control.report`."""
+        return Reports(self.database).get(arn)
+
+    def report_details(self, arn: str) -> ReportDetails:
+        """See `Control.report_details`."""
+        return Reports(self.database).details(arn)
+
+    def report_arns(self, *, group: str | None = None, status: str | None = None) -> list[str]:
+        """See `Control.report_arns`."""
+        return Reports(self.database).list(group=group, status=status)
+
+    def report_groups(self) -> list[ReportGroup]:
+        """See `Control.report_groups`."""
+        return Reports(self.database).groups()
 
     def drain(self) -> DaemonState:
         """See `Control.drain`."""

@@ -19,6 +19,8 @@ _OWN = re.compile(
     r"(SOURCE_REPO_URL|SOURCE_VERSION|SRC_DIR)(_[A-Za-z0-9_]+)?)"
 )
 
+_BUCKET = re.compile(r"^(arn:[a-z-]+:s3:::|s3://)")
+
 
 @dataclass(frozen=True)
 class BuildFacts:
@@ -120,7 +122,7 @@ def _repository(source: Source) -> str | None:
     if not location:
         return None
     if source.type == "S3":
-        return f"s3://{location.removeprefix('arn:aws:s3:::')}"
+        return location if location.startswith("file:") else f"s3://{_BUCKET.sub('', location)}"
     if "://" not in location:
         return location
     parts = urlsplit(location)

@@ -45,6 +45,19 @@ class CacheRecord(Shape):
     restored: str = "off"
     saved: bool = False
     files: int = 0
+    generation: int = 0
+    """How often the project's caches had been invalidated when this build looked."""
+
+
+class AutoRetry(Shape):
+    """CodeBuild's `AutoRetryConfig` but for the limit, which is the project's: where in its chain a build stands.
+
+    `number` counts the retries before it; `next` and `previous` are ARNs.
+    """
+
+    number: int = 0
+    next: str | None = None
+    previous: str | None = None
 
 
 class ExportedVariable(Shape):
@@ -79,9 +92,12 @@ class Build(Shape):
     report_arns: tuple[str, ...] = ()
     exported: tuple[ExportedVariable, ...] = ()
     retry_of: str | None = None
+    auto_retry: AutoRetry = AutoRetry()
     webhook: WebhookFacts | None = None
     steps_done: tuple[str, ...] = ()
     stop_reason: str | None = None
+    paused_since: float | None = None
+    """When the build was seen to wait at a breakpoint; None: it does not."""
     advice: str | None = None
 
     @property
@@ -114,6 +130,10 @@ class Build(Shape):
             return self
         start = self.phases[-1].end_time or at
         return self.evolve(phases=(*self.phases, Phase(phase_type=kind, start_time=start)))
+
+    def troubled(self, status: Status, context: PhaseContext) -> Build:
+        """Return this build with something gone wrong in its current phase, which goes on."""
+        return self.evolve(phases=(*self.phases[:-1], self.phases[-1].troubled(status, context)))
 
     def left(self, at: float, status: Status, context: PhaseContext | None = None) -> Build:
         """Return this build with its current phase ended; a phase that has ended stays as it is."""

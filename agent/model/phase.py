@@ -39,7 +39,10 @@ class PhaseContext(Shape):
 
 
 class Phase(Shape):
-    """One phase of one build. Times are epoch seconds; `end_time` and `phase_status` are absent while it runs."""
+    """One phase of one build. Times are epoch seconds.
+
+    `end_time` is absent while it runs; so is `phase_status`, unless a part of it has gone wrong already.
+    """
 
     phase_type: PhaseType
     phase_status: Status | None = None
@@ -47,6 +50,10 @@ class Phase(Shape):
     end_time: float | None = None
     duration_in_seconds: int | None = None
     contexts: tuple[PhaseContext, ...] = ()
+
+    def troubled(self, status: Status, context: PhaseContext) -> Phase:
+        """Return this phase, which goes on, with what has gone wrong in it so far."""
+        return self.evolve(phase_status=status, contexts=(*self.contexts, context))
 
     def ended(self, at: float, status: Status, context: PhaseContext | None = None) -> Phase:
         """Return this phase ended; the duration is truncated to whole seconds (service.md 4.3)."""

@@ -248,6 +248,8 @@ class AgentOptions(Shape):
     """ARN of the KMS key that a log group gets when we create it."""
     continue_fails_build: bool = True
     """Whether a phase that failed with `on-failure: CONTINUE` still fails the build (buildspec.md 4.5)."""
+    debug: bool = False
+    """Whether `codebuild-breakpoint` pauses the build, until somebody runs `codebuild-resume` in its container."""
     preflight: tuple[str, ...] = ()
     """`host:port` of what the build needs; connected to before the first command."""
 

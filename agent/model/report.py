@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -76,8 +77,35 @@ class Report(Shape):
     code_coverage_summary: CoverageSummary | None = None
 
 
+class ReportGroup(Shape):
+    """CodeBuild's `ReportGroup`, made when a build first reports to it. Times in epoch seconds."""
+
+    arn: str
+    name: str
+    type: ReportType
+    created: float
+    last_modified: float
+
+
 class ReportDetails(Shape):
     """What a report lists: test cases (at most 500, the failed ones first) or source files."""
 
     test_cases: tuple[TestCase, ...] = ()
     code_coverages: tuple[CodeCoverage, ...] = Field(default=())
+
+
+def counted(report: Mapping[str, Any]) -> str:
+    """Return in a few words what a report, given as the API shows it, counts or covers; "" if nothing. Pure."""
+    if tests := report.get("testSummary"):
+        kinds = ", ".join(f"{count} {kind.lower()}" for kind, count in tests["statusCounts"].items() if count)
+        return f"{tests['total']} {'test' if tests['total'] == 1 else 'tests'}{': ' if kinds else ''}{kinds}"
+    if coverage := report.get("codeCoverageSummary"):
+        lines, branches = (_share(coverage, kind) for kind in ("line", "branch"))
+        return f"{lines} of lines{f', {branches} of branches' if branches else ''} covered" if lines else "no lines"
+    return ""
+
+
+def _share(coverage: Mapping[str, Any], kind: str) -> str:
+    several = "lines" if kind == "line" else "branches"
+    total = coverage.get(f"{several}Covered", 0) + coverage.get(f"{several}Missed", 0)
+    return f"{coverage.get(f'{kind}CoveragePercentage', 0.0):.1f}%" if total else ""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from agent.buildspec.make import DEFAULT_SHELL
-from agent.buildspec.plan import ArtifactPlan, Plan
-from agent.container import driver
-from agent.container.driver import DriverPlan, Expansion, Result
+from agent.buildspec.plan import ArtifactPlan, Plan, ReportPlan
+from agent.container import breakpoints, driver
+from agent.container.driver import DriverPlan, Expansion, Result, SetUp
 from agent.container.journal import (
     JournalEvent,
     JournalReader,
+    Moved,
     PhaseEnded,
     PhaseStarted,
     Prepared,
@@ -21,10 +24,11 @@ from agent.container.journal import (
 )
 from agent.container.spec import ContainerState
 from agent.environment.resolve import Choices, choose, exportable
-from agent.errors import BuildspecInvalid, ContainerDied, ContainerLost, Unavailable
+from agent.errors import BuildspecInvalid, ContainerDied, ContainerLost, Unavailable, UserError
 from agent.kit.logging import get_logger
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.status import Status
+from agent.pipeline import localcache, logins, runtimes
 from agent.pipeline.job import Cut, Job
 from agent.pipeline.places import MOUNTED, source_dirs
 
@@ -33,6 +37,8 @@ LOOK_SECONDS = 0.02
 """Pause between two looks at journal and result; bounds how late the end of a build is seen."""
 EXIT_SECONDS = 2.0
 """Longest time between a driver's result and the end of its container."""
+DISCOVERY = "discovery"
+"""Name of the expansion that says whether and where result files are looked for."""
 INSPECT_SECONDS = 1.0
 """Pause between two questions to the engine whether the container still lives."""
 
@@ -65,8 +71,8 @@ def choices_of(job: Job) -> Choices:
     return choose(job.build.overrides, project, job.plan.variables)
 
 
-def write_plan(job: Job) -> None:
-    """Write what the driver needs to know; it reads it when it is told to go."""
+def write_plan(job: Job, set_up: Sequence[SetUp] = (), gitconfig: str = "") -> None:
+    """Write what the driver needs to know; it reads it when it is told to go. *set_up* makes the runtimes ready."""
     plan, places = job.plan, source_dirs(job.build)
     for warning in exportable(plan.variables.exported, choices_of(job))[1]:
         job.say(f"warning: {warning}")
@@ -82,7 +88,10 @@ def write_plan(job: Job) -> None:
             checkouts=tuple(place.container for place in places.values()),
             owner=job.tools.owner,
             gopath=job.build.source_root,
-            before=cache_expansions(plan),
+            set_up=tuple(set_up),
+            gitconfig=gitconfig,
+            before=before_expansions(job),
+            cached=localcache.TARGET if localcache.keeps_custom(job.build.project) else "",
             after=after_expansions(job),
             hold=holds(plan),
         ),
@@ -99,16 +108,45 @@ def cache_expansions(plan: Plan) -> tuple[Expansion, ...]:
     return (*paths, *key, *(fallback if key else ()))
 
 
+def before_expansions(job: Job) -> tuple[Expansion, ...]:
+    """Return all that the driver evaluates ahead of INSTALL. A LOCAL cache has no keys: they are not evaluated."""
+    local = job.build.project.cache.type == "LOCAL"
+    found = (item for item in cache_expansions(job.plan) if not local or item.name.startswith("path "))
+    return (*found, *localcache.links(job))
+
+
 def holds(plan: Plan) -> bool:
-    """Whether the driver waits before INSTALL: its expansions are needed, or the image may lack the shell."""
-    return bool(cache_expansions(plan)) or plan.shell != DEFAULT_SHELL
+    """Whether the driver waits before INSTALL: for its expansions, the runtimes, or as the image may lack the shell."""
+    return bool(cache_expansions(plan) or plan.runtime_versions) or plan.shell != DEFAULT_SHELL
 
 
 def after_expansions(job: Job) -> tuple[Expansion, ...]:
-    """Return what is evaluated after POST_BUILD: texts of artifacts, and the values of exported variables."""
+    """Return what is evaluated after POST_BUILD: texts of artifacts and reports, values of exported variables."""
     allowed, _ = exportable(job.plan.variables.exported, choices_of(job))
     exports = (Expansion.of_variable(f"export {name}", name) for name in allowed)
-    return (*artifact_expansions(job.plan), *exports)
+    return (*artifact_expansions(job.plan), *exports, *report_expansions(job.plan))
+
+
+def report_expansions(plan: Plan) -> tuple[Expansion, ...]:
+    """Return what has to be expanded before result files are chosen; a text without variables means itself.
+
+    Without a section `reports` it is whether and where result files are looked for (buildspec.md 12.3).
+    """
+    if not plan.reports:
+        switch = "$CODEBUILD_CONFIG_AUTO_DISCOVER:$CODEBUILD_CONFIG_AUTO_DISCOVER_DIR"
+        return (Expansion.of_variables(DISCOVERY, switch),)
+    return tuple(
+        Expansion.of_variables(f"report {index} {name}", text)
+        for index, report in enumerate(plan.reports)
+        for name, text in report_texts(report).items()
+        if "$" in text
+    )
+
+
+def report_texts(report: ReportPlan) -> dict[str, str]:
+    """Return the texts of a report group in which variables count, by name (buildspec.md 2.4)."""
+    files = {f"file {index}": text for index, text in enumerate(report.files)}
+    return {"group": report.group, "format": report.file_format, "base": report.base_directory or "", **files}
 
 
 def artifact_expansions(plan: Plan) -> tuple[Expansion, ...]:
@@ -138,19 +176,28 @@ def run(job: Job, start_over: Callable[[Job], None]) -> None:
     """Let the driver go, or attach to it, and follow it to its end; *start_over* makes a container that never began."""
     watch = Watch(job, JournalReader(job.paths.control))
     watch.read_journal()
-    job.transcript.follow()
-    try:
+    with carried(job, watch):
         decision = remedy(driver.read_result(job.paths.control), watch.state(), began=watch.started)
         if decision is not Remedy.GO_ON and not watch.started:
             job.check()
         if decision is Remedy.START_OVER:
             start_over(job)
+            job.transcript.follow()  # again, as the preparation has let go of it
             watch = Watch(job, JournalReader(job.paths.control))
         if decision is Remedy.FAULT:
             raise death(watch.state())
         if decision is not Remedy.GO_ON:
             _release(job, watch)
             watch.until(lambda: driver.read_result(job.paths.control) is not None)
+    judge(job, watch)
+
+
+@contextmanager
+def carried(job: Job, watch: Watch) -> Iterator[None]:
+    """Carry what the container prints into the log, all of it before going on; end the container of a build cut off."""
+    job.transcript.follow()
+    try:
+        yield
     except Cut:
         driver.stop(job.paths.control)
         job.tools.engine.terminate(job.container or "", job.tools.stop_grace)
@@ -159,24 +206,26 @@ def run(job: Job, start_over: Callable[[Job], None]) -> None:
         if not job.letting_go.is_set:
             watch.read_journal()
             job.transcript.drained()
-    _judge(job, watch)
 
 
 def lives(job: Job) -> bool:
-    """Whether the container of *job* runs."""
+    """Whether the container of *job* runs, or its driver has ended in order and left word why."""
+    if driver.read_result(job.paths.control) is not None:
+        return True
     state = Watch(job, JournalReader(job.paths.control)).state()
     return state is not None and state.running
 
 
-def prepare(job: Job) -> None:
-    """Let a driver that holds find its shell and evaluate what precedes INSTALL, and wait until it has."""
-    watch = Watch(job, JournalReader(job.paths.control))
-    watch.until(lambda: driver.go(job.paths.control))
-    watch.until(lambda: watch.prepared or bool(watch.problem))
-    _refuse_missing_shell(job, watch)
-
-
-def _refuse_missing_shell(job: Job, watch: Watch) -> None:
+def _refuse(job: Job, watch: Watch) -> None:
+    """Raise what it means that the driver has ended ahead of INSTALL because of a problem."""
+    if watch.problem == "runtime":
+        texts = runtimes.kept(job)
+        text = texts[watch.problem_at - 1] if 0 < watch.problem_at <= len(texts) else ""
+        raise UserError(
+            f"Error while executing command: {text}. Reason: exit status {watch.problem_status}",
+            code="COMMAND_EXECUTION_ERROR",
+            hint="a command of the build image that sets up a runtime failed: look at the log",
+        )
     if watch.problem == "no-shell":
         raise BuildspecInvalid(
             f"env.shell: {job.plan.shell} is not in the build image", hint="install it, or use /bin/sh"
@@ -209,6 +258,10 @@ class Watch:
     started: bool = False
     prepared: bool = False
     problem: str = ""
+    problem_at: int = 0
+    problem_status: int = 0
+    moved: float | None = None
+    renewed: float = -math.inf
 
     def until(self, reached: Callable[[], bool]) -> None:
         """Wait until *reached*, recording what happens meanwhile. Raises `Cut`, `LetGo`, and what a dead one means."""
@@ -220,6 +273,9 @@ class Watch:
             if clock.monotonic() >= next_look:
                 self._see_that_it_lives()
                 next_look = clock.monotonic() + INSPECT_SECONDS
+            if clock.monotonic() >= self.renewed + logins.REFRESH_SECONDS:
+                logins.renew(self.job)
+                self.renewed = clock.monotonic()
             clock.wait(LOOK_SECONDS, self.job.letting_go)
 
     def read_journal(self) -> None:
@@ -233,12 +289,20 @@ class Watch:
         if isinstance(event, Prepared):
             self.prepared = True
         elif isinstance(event, ProblemFound):
-            self.problem = event.reason
+            self.problem, self.problem_at, self.problem_status = event.reason, event.index, event.status
+        elif isinstance(event, Moved):
+            self.moved = event.said_at
         elif isinstance(event, PhaseStarted):
             self.started = True
             job.build = job.recorder.enter(job.build, event.phase, event.at)
         elif isinstance(event, PhaseEnded) and self._closes(event.phase):
             job.build = job.recorder.leave(job.build, *_ended(job, event), event.at)
+
+    def _see_whether_it_pauses(self) -> None:
+        build = self.job.build
+        if build.project.agent.debug and breakpoints.is_paused(self.job.paths.control) != bool(build.paused_since):
+            since = None if build.paused_since else self.job.tools.clock.now()
+            self.job.build = self.job.recorder.save(build.evolve(paused_since=since))
 
     def _closes(self, phase: PhaseType) -> bool:
         """Whether the end of *phase* is to be recorded now: POST_BUILD stays open until the cache has been saved."""
@@ -270,6 +334,7 @@ class Watch:
     def _see_that_it_lives(self) -> None:
         state = self.state()
         alive = state is not None and state.running
+        self._see_whether_it_pauses()
         if not alive and driver.read_result(self.job.paths.control) is None:
             raise death(state)
 
@@ -299,10 +364,10 @@ def _ended(job: Job, event: PhaseEnded) -> tuple[Status, PhaseContext]:
     return (Status.FAILED if event.failure else Status.SUCCEEDED), context
 
 
-def _judge(job: Job, watch: Watch) -> None:
+def judge(job: Job, watch: Watch) -> None:
     """Turn what the driver could not say by phases into an error, and point at memory where that was the reason."""
     result = driver.read_result(job.paths.control)
-    _refuse_missing_shell(job, watch)
+    _refuse(job, watch)
     if result is None or result.outcome in ("stopped", "refused"):
         raise ContainerDied(f"the build ended before its commands did: {driver.read_diagnostics(job.paths.control)}")
     if not result.succeeding:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agent.aws import Proxies
 from agent.buildlog.transcript import Transcript
 from agent.buildspec.plan import Plan
 from agent.errors import BuildspecdError
@@ -13,6 +15,7 @@ from agent.kit.service import StopToken
 from agent.model.build import Build
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.status import Status
+from agent.pipeline import proxy
 from agent.pipeline.prefetch import Prefetch
 from agent.pipeline.recorder import Recorder
 from agent.pipeline.toolbox import Toolbox
@@ -52,6 +55,11 @@ class Paths:
         return self.secrets / "masked.json"
 
     @property
+    def registered(self) -> Path:
+        """What the build itself asks to be masked (docs/JOURNAL.md 3)."""
+        return self.handed / "registered"
+
+    @property
     def plan(self) -> Path:
         return self.root / "plan.json"
 
@@ -70,7 +78,7 @@ class Paths:
 
     @property
     def scratch(self) -> Path:
-        """Files of ours on their way: artifacts before upload, the cache's manifest."""
+        """Files of ours on their way: sources from S3, artifacts before upload, the cache's manifest."""
         return self.root / "out"
 
 
@@ -88,6 +96,7 @@ class Job:
     stop_reason: str = ""
     container: str | None = None
     prefetch: Prefetch | None = None
+    ship_log_through: Callable[[Proxies], None] = lambda _: None
     _plan: Plan | None = None
 
     @property
@@ -109,6 +118,11 @@ class Job:
             return bool(self.plan)
         except BuildspecdError:
             return False
+
+    def lay_log(self) -> None:
+        """Have the log take the way that the buildspec wants, from now on."""
+        if proxies := proxy.for_log(self.build, self.plan, self.tools):
+            self.ship_log_through(proxies)
 
     @property
     def verdict(self) -> Status:
@@ -143,6 +157,11 @@ class Job:
         if self.tools.clock.now() >= self.deadline:
             raise Cut(Status.TIMED_OUT, PhaseContext(status_code="BUILD_TIMED_OUT", message="Build has timed out."))
 
+    @property
+    def unwanted(self) -> bool:
+        """Whether `check` would raise."""
+        return self.letting_go.is_set or self.stop_asked.is_set or self.tools.clock.now() >= self.deadline
+
     def progress(self, text: str) -> None:
         """Write a line of something long, unless the build is not to go on."""
         self.check()
@@ -162,5 +181,10 @@ def verdict(build: Build, forgiven: frozenset[PhaseType] = frozenset()) -> Statu
     A build that ran out of time is FAILED; its phase says TIMED_OUT (buildspec.md 4.6, case 47).
     """
     seen = {phase.phase_status for phase in build.phases if phase.phase_type not in forgiven}
-    worst = next((status for status in _GRAVITY if status in seen), Status.IN_PROGRESS)
+    worst = gravest(seen)
     return Status.FAILED if worst is Status.TIMED_OUT else worst
+
+
+def gravest(statuses: Collection[Status | None]) -> Status:
+    """Return the worst of *statuses*; IN_PROGRESS when none of them is bad. Pure."""
+    return next((status for status in _GRAVITY if status in statuses), Status.IN_PROGRESS)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from agent import __version__
 from agent.buildspec.plan import Plan
 from agent.model.phase import PhaseContext, PhaseType
+from agent.model.project import Source
+from agent.model.report import Report, counted
 from agent.model.status import Status
+from agent.pipeline.discovery import LIMIT_SECONDS
 
 _SILENT = frozenset({PhaseType.FINALIZING, PhaseType.COMPLETED, PhaseType.QUEUED, PhaseType.SUBMITTED})
 
@@ -43,12 +46,14 @@ def plan_read(plan: Plan) -> Iterator[str]:
         yield plan.warnings
     for notice in plan.notices:
         yield f"warning: {notice}"
-    if plan.variables.git_credential_helper:
-        yield "warning: builds are given no git credentials by this version; git-credential-helper is ignored"
-    if plan.reports:
-        yield "warning: reports are not collected by this version; the section `reports` is ignored"
-    if plan.has_batch:
+    if plan.batch is not None:
         yield "warning: batch builds are not run by this version; the section `batch` is ignored, as by a plain start"
+
+
+def higher_timeout(sources: Iterable[Source]) -> Iterator[str]:
+    """Return the line that CodeBuild has where something was fetched from S3."""
+    if any(source.type == "S3" for source in sources):
+        yield "Setting HTTP client timeout to higher timeout for S3 source"
 
 
 def phases_found(plan: Plan) -> Iterator[str]:
@@ -56,3 +61,25 @@ def phases_found(plan: Plan) -> Iterator[str]:
     yield f"Phases found in YAML: {len(plan.listed_phases)}"
     for phase, commands in plan.listed_phases:
         yield f" {phase}: {commands} commands"
+
+
+def discovery_begins(pattern: str) -> Iterator[str]:
+    """Return the lines ahead of the search for result files; unlike artifacts, with two spaces (buildspec.md 14.3)."""
+    yield f"Set report auto-discover timeout to {LIMIT_SECONDS:g} seconds"
+    yield "Expanding base directory path:  ."
+    yield "Assembling file list"
+    yield "Expanding ."
+    yield "Expanding file paths for base directory ."
+    yield "Assembling file list"
+    yield f"Expanding {pattern}"
+
+
+def discovery_ends(files: int, seconds: float) -> Iterator[str]:
+    """Return the lines behind it."""
+    yield f"Found {files} file(s)" if files else "No matching auto-discover report paths found"
+    yield f"Report auto-discover file discovery took {seconds:f} seconds"
+
+
+def report_made(report: Report) -> str:
+    """Return the line, one of ours, that tells of a report: a failed test is seen, though it fails no build."""
+    return f"Report {report.name}: {report.status}{', ' if (counts := counted(report.wire())) else ''}{counts}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,20 @@ def keep(job: Job, values: Iterable[str]) -> None:
     job.transcript.add_secrets(values)
     job.paths.secrets.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomic(job.paths.masked, json.dumps(values).encode(), mode=0o600, sync=False)
+
+
+def add(job: Job, values: Iterable[str]) -> None:
+    """Mask *values*, too, from now on."""
+    known = kept(job.paths)
+    if new := [value for value in dict.fromkeys(values) if value not in known]:
+        keep(job, (*known, *new))
+
+
+def invite(paths: Paths) -> None:
+    """Let the build register values of its own, whatever user its commands run as (`buildspecd-mask`)."""
+    paths.handed.chmod(0o711)  # to be passed through; its files have their own modes
+    os.close(os.open(paths.registered, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600))
+    paths.registered.chmod(0o622)
 
 
 def kept(paths: Paths) -> tuple[str, ...]:

@@ -10,15 +10,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.errors import BuildspecdError
+from agent.kit.service import StopToken
 from agent.source.sources import Revision
+
+Fetch = Callable[[Callable[[str], None], Callable[[], None]], Revision]
+"""Is given a function that takes lines for the log, and one to call now and then, which raises to end the fetch."""
+
+
+class _Abandoned(Exception):
+    """Nobody waits for this fetch any more."""
 
 
 @dataclass
 class Prefetch:
-    """One fetch on a thread of its own. `fetch` is given a function that takes lines for the log."""
+    """One fetch on a thread of its own. `unwanted` says whether the build is not to go on."""
 
-    fetch: Callable[[Callable[[str], None]], Revision]
+    fetch: Fetch
+    unwanted: Callable[[], bool]
     _said: list[str] = field(default_factory=list)
+    _over: StopToken = field(default_factory=StopToken)
     _revision: Revision | None = None
     _thread: threading.Thread | None = None
 
@@ -36,8 +46,18 @@ class Prefetch:
                 say(line)
         return self._revision
 
+    def abandon(self) -> None:
+        """Have the fetch end soon, and wait for that."""
+        self._over.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _check(self) -> None:
+        if self._over.is_set or self.unwanted():
+            raise _Abandoned
+
     def _run(self) -> None:
         try:
-            self._revision = self.fetch(self._said.append)
-        except (BuildspecdError, OSError):
+            self._revision = self.fetch(self._said.append, self._check)
+        except (_Abandoned, BuildspecdError, OSError):
             self._revision = None  # the step that needs it tries again, and says what is wrong

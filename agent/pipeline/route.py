@@ -9,10 +9,10 @@ from enum import Enum, auto
 from agent.errors import BuildspecdError, DiskFull
 from agent.kit.logging import get_logger
 from agent.model.build import Build
-from agent.model.phase import PhaseContext, PhaseType
+from agent.model.phase import Phase, PhaseContext, PhaseType
 from agent.model.status import Status
 from agent.pipeline import steps
-from agent.pipeline.job import Cut, Job, LetGo
+from agent.pipeline.job import Cut, Job, LetGo, gravest
 
 _log = get_logger("pipeline")
 
@@ -43,6 +43,8 @@ class Step:
     phase: PhaseType
     when: When = When.GREEN
     closes: bool = False
+    defers: bool = False
+    """Whether what goes wrong in it is kept until a later step closes the phase, which is taken all the same."""
     outcome: Callable[[Job], tuple[Status, PhaseContext]] = steps.succeeded
     attaches: bool = False
     """Whether it may find its work under way, and must look at that before it heeds a stop or a time limit."""
@@ -62,7 +64,8 @@ ROUTE: tuple[Step, ...] = (
         closes=True,
         outcome=steps.post_build_outcome,
     ),
-    Step("artifacts", steps.upload_artifacts, PhaseType.UPLOAD_ARTIFACTS, When.UPLOADS, closes=True),
+    Step("artifacts", steps.upload_artifacts, PhaseType.UPLOAD_ARTIFACTS, When.UPLOADS, defers=True),
+    Step("reports", steps.collect_reports, PhaseType.UPLOAD_ARTIFACTS, When.UPLOADS, closes=True),
     Step("finish", steps.finish, PhaseType.FINALIZING, When.ALWAYS, closes=True),
 )
 
@@ -90,7 +93,9 @@ def take(step: Step, job: Job) -> None:
         job.build = job.recorder.enter(job.build, step.phase)
     ended = attempt(step, job) or (step.outcome(job) if step.closes else None)
     job.build = done = job.build.evolve(steps_done=(*job.build.steps_done, step.name))
-    if ended:
+    if ended and step.defers:
+        job.build = done = done.troubled(*ended)
+    elif ended:
         close(job, *ended)
     if job.build is done:
         job.build = job.recorder.save(done)
@@ -164,8 +169,21 @@ def explained(job: Job, error: BuildspecdError) -> tuple[Status, PhaseContext]:
     return error.status, PhaseContext(status_code=error.code, message=error.message)
 
 
+def together(phase: Phase, status: Status, context: PhaseContext) -> tuple[Status, PhaseContext]:
+    """Return how *phase* ends: so, and with what an earlier step of it had kept. Pure."""
+    if phase.phase_status is None:
+        return status, context
+    told = list(dict.fromkeys(item for item in (*phase.contexts, context) if item.message))
+    if not told:
+        return gravest({phase.phase_status, status}), phase.contexts[0]
+    message = "; ".join(dict.fromkeys(item.message for item in told))
+    return gravest({phase.phase_status, status}), PhaseContext(status_code=told[0].status_code, message=message)
+
+
 def close(job: Job, status: Status, context: PhaseContext) -> None:
     """End the current phase, in the log and in the record; one that has ended stays as it is."""
-    if job.build.phases[-1].end_time is None:
+    phase = job.build.phases[-1]
+    if phase.end_time is None:
+        status, context = together(phase, status, context)
         steps.say_phase_end(job, job.build.current_phase, status, context)
         job.build = job.recorder.leave(job.build, status, context)

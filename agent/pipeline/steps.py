@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from agent.buildlog.transcript import LogTotals
 from agent.buildspec.make import make_plan
-from agent.container import driver
+from agent.container import breakpoints, driver
 from agent.container.engine import Engine
 from agent.container.image import ensure_image, pull_reference
 from agent.container.limits import limits_for
@@ -20,9 +21,9 @@ from agent.kit.files import write_atomic
 from agent.kit.logging import get_logger
 from agent.model.build import Build, LogRecord
 from agent.model.phase import PhaseContext, PhaseType
-from agent.model.project import Source
+from agent.model.project import Source, SourceVersion
 from agent.model.status import Status
-from agent.pipeline import caching, commands, lines, masks, preflight, uploads
+from agent.pipeline import caching, commands, lines, localcache, logins, masks, preflight, reporting, runtimes, uploads
 from agent.pipeline.job import Job
 from agent.pipeline.places import MOUNTED, read_buildspec, source_dirs
 from agent.pipeline.prefetch import Prefetch
@@ -39,10 +40,14 @@ def provision(job: Job) -> None:
         preflight.check(build.project.agent.preflight, job)
         for directory in (paths.workspace, paths.scratch, paths.secrets, paths.handed):
             directory.mkdir(parents=True, exist_ok=True, mode=0o755 if directory is paths.workspace else 0o700)
+        masks.invite(paths)
         driver.prepare_control(paths.control)
+        if build.project.agent.debug:
+            breakpoints.allow(paths.control, build.id)
         image = have_image(job)
+        localcache.take(job, image)
         if job.prefetch is None and not job.has_plan:
-            job.prefetch = Prefetch(lambda say: _fetch_primary(job, say))
+            job.prefetch = Prefetch(partial(_fetch_primary, job), lambda: job.unwanted)
             job.prefetch.start()
         job.container = tools.engine.create(container_spec(job, image))
     tools.engine.start(job.container)
@@ -79,6 +84,7 @@ def container_spec(job: Job, image: str) -> ContainerSpec:
             Mount(job.paths.handed, driver.SECRETS_TARGET),
             Mount(job.paths.workspace, f"{build.source_root}/{MOUNTED}"),
             *(Mount(path, str(path), read_only=True) for path in job.tools.sources.mounts(git_sources)),
+            *localcache.mounts(job),
         ),
         tmpfs={driver.SCRATCH_TARGET: driver.SCRATCH_OPTIONS},
         network=project.agent.network,
@@ -98,10 +104,10 @@ def check_out(job: Job) -> None:
     versions = {item.source_identifier: item.source_version for item in project.secondary_source_versions}
     for source in project.secondary_sources:
         identifier = source.source_identifier or ""
-        _fetch(job, source, versions.get(identifier), places[identifier].host)
-    job.build = job.recorder.save(
-        build.evolve(resolved_source_version=revision.sha, source_ref=build.source_ref or revision.ref)
-    )
+        found = _fetch(job, source, versions.get(identifier), places[identifier].host)
+        if found.version:
+            versions[identifier] = found.version
+    job.build = job.recorder.save(fetched(build, revision, versions))
     for line in lines.sources_there({name: place.container for name, place in places.items()}):
         job.say(line)
     text, name, location = read_buildspec(job)
@@ -110,28 +116,45 @@ def check_out(job: Job) -> None:
     write_atomic(job.paths.plan, plan.model_dump_json().encode())
     for line in lines.plan_read(plan):
         job.say(line)
+    for line in lines.higher_timeout((project.source, *project.secondary_sources)):
+        job.say(line)
+
+
+def fetched(build: Build, revision: Revision, versions: Mapping[str, str]) -> Build:
+    """Return *build* with what its sources turned out to be: commit and ref of git's, version ids of S3's. Pure."""
+    named = tuple(SourceVersion(source_identifier=name, source_version=value) for name, value in versions.items())
+    return build.evolve(
+        resolved_source_version=revision.sha,
+        source_ref=build.source_ref or revision.ref,
+        source_version=revision.version or build.source_version,
+        project=build.project.evolve(secondary_source_versions=named),
+    )
 
 
 def _fetch(job: Job, source: Source, version: str | None, directory: Path) -> Revision:
     directory.mkdir(parents=True, exist_ok=True)
-    return job.tools.sources.fetch(source, version, directory, job.say)
+    return job.tools.sources.fetch(
+        source, version, directory, job.say, check=job.check, scratch=job.paths.scratch
+    )  # fmt: skip
 
 
-def _fetch_primary(job: Job, say: Callable[[str], None]) -> Revision:
-    build = job.build
+def _fetch_primary(job: Job, say: Callable[[str], None], check: Callable[[], None]) -> Revision:
+    build, scratch = job.build, job.paths.scratch
     directory = source_dirs(build, job.paths.workspace)[None].host
     directory.mkdir(parents=True, exist_ok=True)
-    return job.tools.sources.fetch(build.project.source, build.source_version, directory, say, ref=build.source_ref)
+    return job.tools.sources.fetch(
+        build.project.source, build.source_version, directory, say, ref=build.source_ref, check=check, scratch=scratch
+    )
 
 
 def _primary(job: Job) -> Revision:
     head_start, job.prefetch = job.prefetch, None
-    return (head_start and head_start.result(job.say)) or _fetch_primary(job, job.say)
+    return (head_start and head_start.result(job.say)) or _fetch_primary(job, job.say, job.check)
 
 
 def resolve_environment(job: Job) -> None:
     """DOWNLOAD_SOURCE: the variables of the build, into a file on a tmpfs that the driver reads once."""
-    build, plan = job.build, job.plan
+    build = job.build
     choices = commands.choices_of(job)
     job.say("Processing environment variables")
     if choices.has_parameters:
@@ -139,21 +162,34 @@ def resolve_environment(job: Job) -> None:
     for warning in choices.warnings:
         job.say(f"warning: {warning}")
     environment = resolve(choices, job.tools.parameters, job.tools.secrets)
+    job.lay_log()
     masks.keep(job, environment.secrets)
     places = source_dirs(build)
     facts = BuildFacts(job.tools.region, {name: place.container for name, place in places.items()})
     variables = compose(environment, builtin_variables(build, facts))
+    set_up = runtimes.choose(job, have_container(job), variables)
+    gitconfig = logins.hand_out(job)
     driver.write_environment(job.paths.handed / driver.ENVIRONMENT_FILE, variables)
-    commands.write_plan(job)
-    if plan.runtime_versions:
-        job.say("Skipping install of runtimes. Runtime version selection is not supported by this build image.")
-    job.say(f"Moving to directory {places[None].container}")
+    commands.write_plan(job, set_up, gitconfig)
+    runtimes.keep(job, set_up)
+    if not set_up:  # else the driver says it
+        job.say(f"Moving to directory {places[None].container}")
+
+
+def have_container(job: Job) -> str:
+    """Return the container, made anew if it was lost while nobody looked."""
+    container = job.container or job.tools.engine.find(job.build.id)
+    if container is None:
+        driver.forget(job.paths.control)
+        provision(job)
+    return container or job.container or ""
 
 
 def restore_cache(job: Job) -> None:
     """DOWNLOAD_SOURCE: put back what an earlier build saved; a cache never fails a build."""
     if job.container is None and not commands.lives(job):
         provision_anew(job)
+    know_secrets(job)
     caching.restore(job)
     for line in lines.phases_found(job.plan):
         job.say(line)
@@ -161,9 +197,15 @@ def restore_cache(job: Job) -> None:
 
 def run_phases(job: Job) -> None:
     """INSTALL to POST_BUILD: let the driver go, or attach to it, and follow what it does until its end."""
+    know_secrets(job)
+    commands.run(job, start_over)
+
+
+def know_secrets(job: Job) -> None:
+    """Have the values that must not be shown, also after the host was started anew."""
     if not masks.are_known(job):
         masks.keep(job, resolve(commands.choices_of(job), job.tools.parameters, job.tools.secrets).secrets)
-    commands.run(job, start_over)
+        logins.renew(job)
 
 
 def start_over(job: Job) -> None:
@@ -195,6 +237,12 @@ def upload_artifacts(job: Job) -> None:
     uploads.upload(job)
 
 
+def collect_reports(job: Job) -> None:
+    """UPLOAD_ARTIFACTS: what the result files of tests and coverage say becomes reports."""
+    know_secrets(job)
+    reporting.collect(job)
+
+
 def finish(job: Job) -> None:
     """FINALIZING: nothing is left but the plan and the log, and the log is where it belongs."""
     try:
@@ -207,7 +255,7 @@ def finish(job: Job) -> None:
 def make_room(job: Job) -> None:
     """Remove all of a build that has ended but its log; what an engine that is away prevents is left to the janitor."""
     if job.prefetch is not None:
-        job.prefetch.result(lambda _: None)  # it must not write into what is removed now
+        job.prefetch.abandon()  # it must not write into what is removed now
     shutil.rmtree(job.paths.secrets, ignore_errors=True)
     try:
         clear_away(job)
@@ -220,6 +268,7 @@ def clear_away(job: Job) -> None:
     container = job.container or job.tools.engine.find(job.build.id)
     if container:
         job.tools.engine.remove(container)
+    localcache.give_back(job)
     for directory in (job.paths.workspace, job.paths.control, job.paths.scratch):
         reclaim(job, directory)
     for aside in job.paths.root.glob(".plan.json.*"):

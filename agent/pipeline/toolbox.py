@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from agent.aws import Proxies
+from agent.cache.local import LocalCaches
 from agent.container.engine import Engine
 from agent.container.spec import RegistryLogin
 from agent.environment.resolve import SecretSource
 from agent.kit.clock import Clock
 from agent.model.project import Environment
 from agent.objects.store import ObjectStore
+from agent.pipeline.runtimes import KnownImages
 from agent.source.sources import Sources
+
+
+class OpenStore(Protocol):
+    """Opens the store at a location; with *proxies*, through them and not the way of everything else."""
+
+    def __call__(self, location: str, proxies: Proxies | None = None) -> ObjectStore: ...
 
 
 @dataclass(frozen=True)
@@ -31,12 +41,14 @@ class Toolbox:
     sources: Sources
     parameters: SecretSource
     secrets: SecretSource
-    open_store: Callable[[str], ObjectStore]
+    open_store: OpenStore
     agent_id: str
     region: str
+    caches: LocalCaches
     owner: tuple[int, int] | None = None
     stop_grace: float = 10.0
     retry_pauses: tuple[float, ...] = (1.0, 5.0, 15.0)
     log_patience: float = 8.0
     artifacts_to: Path | None = None
     uploads: bool = True
+    known_images: KnownImages = field(default_factory=KnownImages)

@@ -16,6 +16,7 @@ from agent.errors import Unavailable, UploadRefused, UserError
 from agent.kit.beyond import Beyond
 from agent.model.build import ArtifactRecord, ExportedVariable
 from agent.model.project import Artifacts
+from agent.pipeline import caching, proxy
 from agent.pipeline.commands import after_expansions
 from agent.pipeline.job import Job
 from agent.pipeline.places import source_tree
@@ -65,17 +66,19 @@ def _one(job: Job, artifact: ArtifactPlan, settings: Artifacts) -> ArtifactRecor
     found = _expanded(job)
     chosen = expanded_plan(artifact, found)
     with tempfile.TemporaryDirectory(prefix="artifact-", dir=job.paths.scratch) as scratch:
-        beyond = Beyond(source_tree(job), lambda path: _fetch(job, path), Path(scratch))
+        fetch, links = (lambda path: _fetch(job, path)), caching.linked(job)
+        beyond = Beyond(source_tree(job), fetch, Path(scratch), linked=links)
         selection = select(chosen, beyond, job.say, keep_links=artifact.enable_symlinks and settings.packaging == "ZIP")
         if into is not None:
             target = into / artifact.identifier if artifact.identifier else into
             unpack_to(selection, target)
             return ArtifactRecord(location=target.as_uri(), artifact_identifier=artifact.identifier)
+        proxies = proxy.for_artifacts(job.build, job.plan, job.tools)
         with _in_codebuilds_words():
             return deliver(
                 selection,
                 settings,
-                job.tools.open_store(settings.location or ""),
+                job.tools.open_store(settings.location or "", proxies),
                 key=artifact_key(
                     settings,
                     project=job.build.project.name,

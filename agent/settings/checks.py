@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from agent.errors import UserError
 from agent.kit import marked_yaml
 from agent.model.project import Artifacts, Project, Source, WebhookFilter
+from agent.objects.location import parse_object
 from agent.settings.problems import Loc, did_you_mean, shown
 from agent.settings.references import reference
 
@@ -29,7 +31,6 @@ def findings(project: Project) -> list[Finding]:
 
 _NO_LOCATION = frozenset({"NO_SOURCE", "CODEPIPELINE"})
 _NOT_YET = {
-    "S3": "sources in S3 cannot be fetched yet: put the code into a git repository and use type GIT",
     "CODEPIPELINE": "a source cannot come from CodePipeline yet: let the project watch the repository itself",
 }
 _ENVIRONMENTS = (
@@ -98,6 +99,8 @@ def _sources(project: Project) -> Iterator[Finding]:
                 ("secondarySourceVersions", index, "sourceIdentifier"),
                 f"no secondary source is called {version.source_identifier!r}{advice}",
             )
+    if project.source_version and project.source.type == "S3" and (project.source.location or "").endswith("/"):
+        yield Finding(("sourceVersion",), "Source version should be empty for S3 folder source location")
 
 
 def _source(source: Source, loc: Loc) -> Iterator[Finding]:
@@ -105,6 +108,8 @@ def _source(source: Source, loc: Loc) -> Iterator[Finding]:
         yield Finding((*loc, "type"), _NOT_YET[source.type])
     elif source.type not in _NO_LOCATION and not source.location:
         yield Finding((*loc, "location"), f"location is missing: a source of type {source.type} needs it")
+    elif source.type == "S3":
+        yield from _object(source.location or "", (*loc, "location"))
     if source.type == "NO_SOURCE" and loc == ("source",) and not _is_inline(source.buildspec):
         yield Finding((*loc, "buildspec"), "a project without source needs its buildspec written out here")
     if source.location and _holds_password(source.location):
@@ -113,6 +118,13 @@ def _source(source: Source, loc: Loc) -> Iterator[Finding]:
             "the address holds a password, which everybody who may read this file sees; use a credential instead",
             fatal=False,
         )
+
+
+def _object(location: str, loc: Loc) -> Iterator[Finding]:
+    try:
+        parse_object(location)
+    except UserError as error:
+        yield Finding(loc, f"{error.message}: {error.hint}")
 
 
 def _holds_password(location: str) -> bool:
@@ -198,7 +210,10 @@ def _webhook(project: Project) -> Iterator[Finding]:
         return
     if webhook.secret is not None:
         yield from _secret(webhook.secret)
-    if webhook.build_type not in (None, "BUILD"):
+    if webhook.build_type == "BUILD_BATCH":
+        words = "BUILD_BATCH: a plain build is started instead, which ignores the section `batch`: no batch is run yet"
+        yield Finding(("webhook", "buildType"), words, fatal=False)
+    elif webhook.build_type not in (None, "BUILD"):
         yield Finding(("webhook", "buildType"), f"{webhook.build_type}: a plain build is started instead", fatal=False)
     if webhook.branch_filter:
         yield from _pattern(webhook.branch_filter, ("webhook", "branchFilter"))

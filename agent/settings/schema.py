@@ -112,6 +112,9 @@ class PollSettings(Section):
 
     every: Duration = Field(default=30.0, ge=1, le=604800)
     """Pause between two looks at a repository, for projects without `agent.poll` of their own."""
+    slowest: Duration = Field(default=120.0, ge=0, le=604800)
+    """Pause to which that grows where nothing happens for long (a fortieth of the time since the last change); not
+    above `every`: it never grows. `agent.poll` of a project is taken as it stands."""
 
 
 class MetricsSettings(Section):

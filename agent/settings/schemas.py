@@ -1,4 +1,4 @@
-"""JSON Schemas of agent.yml and of project files, for editors; `python -m agent.settings.schemas` writes them."""
+"""JSON Schemas of agent.yml, project files and buildspecs, for editors; running this module writes them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from agent.buildspec.schema import buildspec_schema
 from agent.model import duration
 from agent.model.project import Project
 from agent.settings.projects import READ_ONLY, WEBHOOK_READ_ONLY
@@ -75,9 +76,13 @@ def project_schema() -> dict[str, Any]:
 
 
 def write(directory: Path) -> list[Path]:
-    """Write both schemas into *directory*; return the files."""
+    """Write all schemas into *directory*; return the files."""
     written = []
-    for name, schema in (("agent.schema.json", agent_schema()), ("project.schema.json", project_schema())):
+    for name, schema in (
+        ("agent.schema.json", agent_schema()),
+        ("project.schema.json", project_schema()),
+        ("buildspec.schema.json", buildspec_schema()),
+    ):
         file = directory / name
         file.write_text(as_text(schema), encoding="utf-8")
         written.append(file)

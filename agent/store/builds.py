@@ -78,6 +78,16 @@ class Builds:
         found = self.list(project=project, limit=1)
         return found[0] if found else None
 
+    def has_newer_of_branch(self, build: Build) -> bool:
+        """Whether a later build of the same project and branch has been asked for."""
+        row = self._database.row(
+            "SELECT 1 FROM builds WHERE project = ? AND source_ref = ? AND number > ? LIMIT 1",
+            build.project.name,
+            build.source_ref,
+            build.number,
+        )
+        return row is not None
+
     def _beginning_with(self, start: str, project: str) -> list[Build]:
         """Return builds whose uuid begins with *start*, of any project if *project* is empty."""
         if len(start) < 4 or not start.replace("-", "").isalnum():

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from agent.daemon.control import Control, DaemonState, ProjectState
-from agent.errors import BuildspecdError, BuildUnknown, ProjectUnknown, RequestInvalid, Unavailable, UserError
+from agent.errors import (
+    BuildspecdError,
+    BuildUnknown,
+    ProjectUnknown,
+    ReportUnknown,
+    RequestInvalid,
+    Unavailable,
+    UserError,
+)
 from agent.model.status import Status
+from agent.web import reports
+from agent.web.calls import Call, Operation, choice, paged, text, texts
 from agent.web.pages import SIZE, newest, page
 from agent.web.shapes import build_json, project_json, project_name, request_from
 
@@ -19,19 +29,6 @@ OURS = "Buildspecd"
 _UNKNOWN_OPERATION = "UnknownOperationException"
 _EVERYTHING = 1_000_000
 _MOST_DETAILS = 1000
-
-
-@dataclass(frozen=True)
-class Call:
-    """One call of an operation. *arn* makes the ARN of a resource such as `project/web`; *caller* is a user name."""
-
-    control: Control
-    members: Mapping[str, Any]
-    caller: str
-    arn: Callable[[str], str]
-
-
-Operation = Callable[[Call], dict[str, Any]]
 
 
 def call(control: Control, target: str, body: bytes, caller: str, arn: Callable[[str], str]) -> dict[str, Any]:
@@ -60,7 +57,7 @@ def error_json(error: BuildspecdError) -> tuple[int, dict[str, str]]:
 
 def _kind(error: BuildspecdError) -> tuple[int, str]:
     match error:
-        case ProjectUnknown() | BuildUnknown():
+        case ProjectUnknown() | BuildUnknown() | ReportUnknown():
             return 400, "ResourceNotFoundException"
         case UserError():
             return 400, _UNKNOWN_OPERATION if error.code == _UNKNOWN_OPERATION else "InvalidInputException"
@@ -72,24 +69,32 @@ def _kind(error: BuildspecdError) -> tuple[int, str]:
 
 def start_build(call: Call) -> dict[str, Any]:
     """StartBuild: queue a build; the caller is its initiator."""
-    token = _text(call, "idempotencyToken")
+    token = text(call, "idempotencyToken")
     return {"build": build_json(call.control.start(request_from(call.members, call.caller), token))}
 
 
 def stop_build(call: Call) -> dict[str, Any]:
     """StopBuild: ask a build to end; one that has ended is shown as it is."""
-    return {"build": build_json(call.control.stop(_exact(call, _build_id(_text(call, "id")))))}
+    return {"build": build_json(call.control.stop(_exact(call, _build_id(text(call, "id")))))}
 
 
 def retry_build(call: Call) -> dict[str, Any]:
     """RetryBuild: queue a new build with the effective parameters of an old one."""
-    return {"build": build_json(call.control.retry(_exact(call, _build_id(_text(call, "id")))))}
+    return {"build": build_json(call.control.retry(_exact(call, _build_id(text(call, "id")))))}
+
+
+def refuse_batch(call: Call) -> dict[str, Any]:
+    """StartBuildBatch, StopBuildBatch, RetryBuildBatch: no batch is run, and nobody is to believe that one was."""
+    raise RequestInvalid(
+        "batch builds are not run by this version of buildspecd",
+        hint="start a plain build, which ignores the section `batch`; `buildspecd validate` checks that section",
+    )
 
 
 def batch_get_builds(call: Call) -> dict[str, Any]:
     """BatchGetBuilds: builds by id or ARN; unknown ones are listed, not refused."""
     found, missing = [], []
-    for given in _texts(call, "ids"):
+    for given in texts(call, "ids"):
         wanted = _build_id(given)
         try:
             build = call.control.get(wanted)
@@ -119,22 +124,22 @@ def list_builds_for_project(call: Call) -> dict[str, Any]:
 
 def list_projects(call: Call) -> dict[str, Any]:
     """ListProjects: names, those with a broken file included; both times are those of the file."""
-    by = _choice(call, "sortBy", ("NAME", "CREATED_TIME", "LAST_MODIFIED_TIME"), "NAME")
-    order = _choice(call, "sortOrder", ("ASCENDING", "DESCENDING"), "ASCENDING")
+    by = choice(call, "sortBy", ("NAME", "CREATED_TIME", "LAST_MODIFIED_TIME"), "NAME")
+    order = choice(call, "sortOrder", ("ASCENDING", "DESCENDING"), "ASCENDING")
     states = sorted(call.control.projects(), key=lambda state: state.name)
     if by != "NAME":
         states.sort(key=lambda state: _modified(state) or 0)
     if order == "DESCENDING":
         states.reverse()
-    names, token = page([state.name for state in states], f"projects {by} {order}", _text(call, "nextToken"))
-    return _paged("projects", names, token)
+    names, token = page([state.name for state in states], f"projects {by} {order}", text(call, "nextToken"))
+    return paged("projects", names, token)
 
 
 def batch_get_projects(call: Call) -> dict[str, Any]:
     """BatchGetProjects: projects by name or ARN; one whose file was never right is not found."""
     states = _states(call)
     found, missing = [], []
-    for given in _texts(call, "names"):
+    for given in texts(call, "names"):
         state = states.get(project_name(given))
         if state is None or state.project is None:
             missing.append(given)
@@ -143,9 +148,15 @@ def batch_get_projects(call: Call) -> dict[str, Any]:
     return {"projects": found, "projectsNotFound": missing}
 
 
+def invalidate_project_cache(call: Call) -> dict[str, Any]:
+    """InvalidateProjectCache: no later build sees what the project's caches hold now."""
+    call.control.invalidate_cache(project_name(call.members.get("projectName")))
+    return {}
+
+
 def get_build(call: Call) -> dict[str, Any]:
     """Buildspecd.GetBuild: one build, by anything that means one build (uuid, unique beginning, ARN, `project#7`)."""
-    name = _text(call, "id")
+    name = text(call, "id")
     if not name:
         raise RequestInvalid("id is required")
     return {"build": build_json(call.control.get(name))}
@@ -153,8 +164,8 @@ def get_build(call: Call) -> dict[str, Any]:
 
 def list_build_details(call: Call) -> dict[str, Any]:
     """Buildspecd.ListBuildDetails: whole builds, newest first, by `project`, `status`, up to `limit` (100)."""
-    name = _text(call, "project")
-    status = _choice(call, "status", tuple(Status), None)
+    name = text(call, "project")
+    status = choice(call, "status", tuple(Status), None)
     limit = call.members.get("limit", SIZE)
     if not isinstance(limit, int) or not 1 <= limit <= _MOST_DETAILS:
         raise RequestInvalid(f"limit must be a number from 1 to {_MOST_DETAILS}")
@@ -190,11 +201,14 @@ OPERATIONS: dict[str, Operation] = {
     f"{CODEBUILD}.StartBuild": start_build,
     f"{CODEBUILD}.StopBuild": stop_build,
     f"{CODEBUILD}.RetryBuild": retry_build,
+    **{f"{CODEBUILD}.{verb}BuildBatch": refuse_batch for verb in ("Start", "Stop", "Retry")},
     f"{CODEBUILD}.BatchGetBuilds": batch_get_builds,
     f"{CODEBUILD}.ListBuilds": list_builds,
     f"{CODEBUILD}.ListBuildsForProject": list_builds_for_project,
     f"{CODEBUILD}.ListProjects": list_projects,
     f"{CODEBUILD}.BatchGetProjects": batch_get_projects,
+    f"{CODEBUILD}.InvalidateProjectCache": invalidate_project_cache,
+    **{f"{CODEBUILD}.{name}": operation for name, operation in reports.OPERATIONS.items()},
     f"{OURS}.GetBuild": get_build,
     f"{OURS}.ListBuildDetails": list_build_details,
     f"{OURS}.GetProjects": get_projects,
@@ -205,8 +219,8 @@ OPERATIONS: dict[str, Operation] = {
 
 
 def _ids(call: Call, project: str | None) -> dict[str, Any]:
-    order = _choice(call, "sortOrder", ("ASCENDING", "DESCENDING"), "DESCENDING")
-    token = _text(call, "nextToken")
+    order = choice(call, "sortOrder", ("ASCENDING", "DESCENDING"), "DESCENDING")
+    token = text(call, "nextToken")
     query = f"builds {project or ''} {order}"
 
     def listed(limit: int) -> list[str]:
@@ -216,11 +230,7 @@ def _ids(call: Call, project: str | None) -> dict[str, Any]:
         ids, following = newest(listed, query, token)
     else:
         ids, following = page(listed(_EVERYTHING)[::-1], query, token)
-    return _paged("ids", ids, following)
-
-
-def _paged(member: str, names: list[str], token: str | None) -> dict[str, Any]:
-    return {member: names, **({"nextToken": token} if token else {})}
+    return paged("ids", ids, following)
 
 
 def _states(call: Call) -> dict[str, ProjectState]:
@@ -257,28 +267,3 @@ def _exact(call: Call, build_id: str) -> str:
     if call.control.get(build_id).id != build_id:
         raise BuildUnknown(f"Build {build_id} does not exist")
     return build_id
-
-
-def _text(call: Call, member: str) -> str | None:
-    value = call.members.get(member)
-    if value is not None and not isinstance(value, str):
-        raise RequestInvalid(f"{member} must be a string")
-    return value
-
-
-def _texts(call: Call, member: str) -> list[str]:
-    values = call.members.get(member)
-    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise RequestInvalid(f"{member} must be a list of strings")
-    if not 1 <= len(values) <= SIZE:
-        raise RequestInvalid(f"{member} must have 1 to {SIZE} entries")
-    return values
-
-
-def _choice(call: Call, member: str, choices: tuple[str, ...], default: str | None) -> str | None:
-    value = _text(call, member)
-    if value is None:
-        return default
-    if value not in choices:
-        raise RequestInvalid(f"Invalid {member} provided: {value!r} is none of {', '.join(choices)}")
-    return str(value)

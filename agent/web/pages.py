@@ -14,8 +14,8 @@ SIZE = 100
 """Entries of one page, the API's default and maximum."""
 
 
-def page(names: Sequence[str], query: str, token: str | None) -> tuple[list[str], str | None]:
-    """Return one page of *names* and the token of the next, None at the end.
+def page(names: Sequence[str], query: str, token: str | None, *, size: int = SIZE) -> tuple[list[str], str | None]:
+    """Return one page of *names*, *size* of them, and the token of the next, None at the end.
 
     A token names the last entry of its page, so that what is added in front meanwhile moves nothing.
     Raises `RequestInvalid` for a token of another query, or of an entry that is gone.
@@ -26,8 +26,8 @@ def page(names: Sequence[str], query: str, token: str | None) -> tuple[list[str]
         if last not in names:
             raise _invalid()
         start = names.index(last) + 1
-    piece = list(names[start : start + SIZE])
-    more = start + SIZE < len(names)
+    piece = list(names[start : start + size])
+    more = start + size < len(names)
     return piece, _sealed(piece[-1], query) if more else None
 
 

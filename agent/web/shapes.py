@@ -86,9 +86,10 @@ def build_json(build: Build) -> dict[str, Any]:
         "vpcConfig": project.vpc_config and project.vpc_config.wire(),
         "encryptionKey": project.encryption_key or default_key(build.arn),
         "exportedEnvironmentVariables": [variable.wire() for variable in build.exported],
-        "reportArns": [],
+        "reportArns": list(build.report_arns),
         "fileSystemLocations": [system.wire() for system in project.file_system_locations],
         "autoRetryConfig": _auto_retry(build),
+        "debugSession": _debug_session(build),
         "buildspecd": _ours(build),
     }
     return _present(document)
@@ -255,10 +256,24 @@ def _environment(environment: Environment, overrides: Iterable[EnvironmentVariab
 
 
 def _auto_retry(build: Build) -> dict[str, Any] | None:
-    limit = build.project.auto_retry_limit
+    limit, chain = build.project.auto_retry_limit, build.auto_retry
     if not limit:
         return None
-    return {"autoRetryLimit": limit, **({} if build.retry_of else {"autoRetryNumber": 0})}
+    return _present(
+        {
+            "autoRetryLimit": limit,
+            "autoRetryNumber": chain.number,
+            "nextAutoRetry": chain.next,
+            "previousAutoRetry": chain.previous,
+        }
+    )
+
+
+def _debug_session(build: Build) -> dict[str, Any] | None:
+    """Return `DebugSession` of a build that has one; `buildspecd shell` takes the target (service.md 4.7)."""
+    if not build.project.agent.debug:
+        return None
+    return {"sessionEnabled": True, **({} if build.complete else {"sessionTarget": build.id})}
 
 
 def _ours(build: Build) -> dict[str, Any]:
@@ -276,6 +291,7 @@ def _ours(build: Build) -> dict[str, Any]:
             "previousRevision": build.previous_revision,
             "retryOf": build.retry_of,
             "stopReason": build.stop_reason,
+            "pausedSince": _time(build.paused_since),
             "timedOut": build.timed_out,
             "advice": build.advice,
         }

@@ -21,6 +21,12 @@ def test_every_service_that_is_called_is_in_the_policy_and_no_other() -> None:
     assert services_called() - UNCONDITIONAL == allowed
 
 
+def test_sources_in_s3_may_be_read_in_every_version_and_listed_and_nothing_more() -> None:
+    statements = {text.split()[0]: text for text in re.split(r"- Sid: ", POLICY)[1:]}
+    actions = {name: set(re.findall(r"\bs3:\w+", statements[name])) for name in ("ReadSources", "ListSources")}
+    assert actions == {"ReadSources": {"s3:GetObject", "s3:GetObjectVersion"}, "ListSources": {"s3:ListBucket"}}
+
+
 def test_only_what_has_no_resource_is_allowed_on_all_of_them() -> None:
     statements = re.split(r"- Sid: ", POLICY)[1:]
     wide = {text.split()[0] for text in statements if 'Resource: "*"' in text}

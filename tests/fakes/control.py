@@ -12,8 +12,11 @@ from agent.errors import BuildUnknown, ProjectUnknown, RequestInvalid
 from agent.model.build import Build
 from agent.model.phase import Phase, PhaseContext, PhaseType
 from agent.model.project import Environment, EnvironmentVariable, Project, Source
+from agent.model.report import Report, ReportDetails, ReportGroup
 from agent.model.request import BuildRequest
 from agent.model.status import Status
+from agent.store.database import Database
+from agent.store.reports import Reports
 
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
@@ -42,8 +45,10 @@ class FakeControl:
         self.directory = directory
         self.time = EPOCH
         self.draining = False
+        self.reports = Reports(Database(Path(":memory:")))
         self.services = {"scheduler": ""}
         self.broken: list[ProjectState] = []
+        self.invalidated: list[str] = []
         self._projects = {project.name: project for project in projects}
         self._builds: dict[str, Build] = {}
         self._tokens: dict[str, tuple[float, BuildRequest, str]] = {}
@@ -105,6 +110,11 @@ class FakeControl:
             ]
             return sorted([*states, *self.broken], key=lambda state: state.name)
 
+    def invalidate_cache(self, project: str) -> None:
+        if project not in self._projects:
+            raise ProjectUnknown(f"there is no project {project}")
+        self.invalidated.append(project)
+
     def log_directory(self, build: str) -> Path:
         return self.directory / self.get(build).uuid
 
@@ -118,6 +128,18 @@ class FakeControl:
             spool.close()
         found = self.get(build)
         self.store(found.evolve(logs=found.logs.evolve(bytes=found.logs.bytes + len(data))))
+
+    def report(self, arn: str) -> Report | None:
+        return self.reports.get(arn)
+
+    def report_details(self, arn: str) -> ReportDetails:
+        return self.reports.details(arn)
+
+    def report_arns(self, *, group: str | None = None, status: str | None = None) -> list[str]:
+        return self.reports.list(group=group, status=status)
+
+    def report_groups(self) -> list[ReportGroup]:
+        return self.reports.groups()
 
     def drain(self) -> DaemonState:
         self.draining = True

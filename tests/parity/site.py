@@ -80,8 +80,9 @@ class Ended:
 
     @cached_property
     def lines(self) -> list[str]:
-        """The agent's own lines without their time."""
-        return [STAMP.sub("", line) for line in self.log.splitlines() if STAMP.match(line)]
+        """The agent's own lines without their time, and without how long a search took."""
+        log = re.sub(r"(discovery took) \d+\.\d{6} (?=seconds)", r"\1 <n> ", self.log)
+        return [STAMP.sub("", line) for line in log.splitlines() if STAMP.match(line)]
 
     @cached_property
     def output(self) -> list[str]:

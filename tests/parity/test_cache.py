@@ -11,7 +11,7 @@ from tests.parity.site import Ended, Site, spec
 
 pytestmark = pytest.mark.docker
 
-KEY = "k-$(md5sum < f | cut -d' ' -f1)"
+KEY = "k-$(codebuild-hash-files f)"
 
 
 def built(site: Site, wanted: dict[str, Any] | None, f: str = "one", *, put: str = "", **settings: Any) -> Ended:
@@ -134,12 +134,6 @@ def test_projects_share_keyed_copies_through_a_namespace(site: Site) -> None:
     built(site, wanted, put="shared", name="one", cache=shared)
     assert built(site, wanted, name="two", cache=shared).output == ["shared"]
     assert built(site, wanted, name="two").output == ["cold"]
-
-
-def test_local_cache_modes_are_told_to_be_without_effect(site: Site) -> None:
-    ended = built(site, {"paths": ["deps/**/*"]}, cache=Cache(type="LOCAL", modes=("LOCAL_CUSTOM_CACHE",)))
-    assert ended.status == "SUCCEEDED"
-    assert any("LOCAL cache modes are not kept" in line for line in ended.lines)
 
 
 def test_case_88_runtimes_are_skipped_with_a_warning_where_the_image_has_none(site: Site) -> None:

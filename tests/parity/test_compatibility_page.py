@@ -18,7 +18,7 @@ def key_paths() -> set[str]:
         "proxy": grammar.PROXY,
         "phases": grammar.PHASES,
         "phases.<phase>": grammar.PHASE,
-        "phases.install": grammar.INSTALL - grammar.PHASE,
+        "phases.install": grammar.INSTALL.keys() - grammar.PHASE.keys(),
         "reports.<group>": grammar.REPORT,
         "artifacts": grammar.OLD_ARTIFACTS,
         "cache": grammar.CACHE,
@@ -26,7 +26,7 @@ def key_paths() -> set[str]:
         "environment_variables": grammar.OLD_VARIABLES,
     }
     whole_sections = {"env", "proxy", "artifacts", "cache"}  # told by their keys
-    return {*grammar.OLD_ROOT - whole_sections, *(f"{above}.{key}" for above, keys in under.items() for key in keys)}
+    return {*grammar.OLD_ROOT.keys() - whole_sections, *(f"{above}.{key}" for above, keys in under.items() for key in keys)}
 
 
 def test_every_key_of_the_buildspec_has_its_row() -> None:

@@ -223,7 +223,7 @@ def reception_of(site: Site) -> Reception:
         new_job=shop.new_job,
         clock=shop.clock,
     )
-    return Reception(shop.database, shop.intake_for({}), scheduler, list, site.place, 0.0, str, dict)
+    return Reception(shop.database, shop.intake_for({}), scheduler, list, site.place, 0.0, str, dict, str)
 
 
 def test_cases_49_and_50_phases_without_commands_are_entered_and_complete(site: Site) -> None:

@@ -44,6 +44,8 @@ def undisturbed(template: World, mortals: Mortals, tmp_path_factory: pytest.Temp
     world = fresh(template, tmp_path_factory.mktemp("undisturbed"))
     assert live(mortals, world) == "SUCCEEDED"
     assert world.left_behind() == []
+    assert world.reports[0] == 2
+    assert world.reports[1][0].startswith("app-unit SUCCEEDED total=1 ")
     return world
 
 
@@ -248,5 +250,6 @@ def test_an_engine_that_is_away_at_the_very_end_does_not_spoil_a_green_build(
 def assert_same(world: World, other: World, when: str) -> None:
     assert outcome(world.build) == outcome(other.build), when
     assert world.events == other.events, when
+    assert world.reports == other.reports, when
     assert world.log.decode() == other.log.decode(), when
     assert world.left_behind() == [], when

@@ -8,6 +8,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from dataclasses import dataclass, field
@@ -15,9 +16,11 @@ from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
+from agent.buildlog.stamps import stamp
 from agent.container.driver import CONTROL_TARGET, SECRETS_TARGET
 from agent.daemon.estate import Estate
 from agent.daemon.intake import Identity, Intake
+from agent.environment.runtimes import RUNTIMES_FILE
 from agent.errors import BuildspecdError, EngineUnavailable
 from agent.kit.clock import SystemClock
 from agent.model.build import Build
@@ -30,6 +33,7 @@ from agent.store.builds import Builds
 from agent.store.database import Database
 from agent.store.outbox import Outbox
 from agent.store.queue import Queue
+from agent.store.reports import Reports
 from tests.fakes.engine import FakeContainer, FakeEngine
 from tests.fakes.repository import Repository
 from tests.restart.mortal import SECRET
@@ -47,8 +51,12 @@ phases:
   build: {commands: [three]}
   post_build: {commands: [four]}
 artifacts: {files: [out.txt]}
+reports: {unit: {files: [tests.xml]}}
 cache: {paths: [kept/**/*]}
 """
+RUNTIMES = b"runtimes: {tool: {versions: {1.2: {commands: [tool]}}}}"
+"""What the image says of its runtimes, for a build that chooses one of them."""
+WITH_RUNTIME = BUILDSPEC.replace("{commands: [one]}", "{runtime-versions: {tool: 1.x}, commands: [one]}")
 _STAMP = re.compile(rb"\[Container\] \d{4}/\d\d/\d\d \d\d:\d\d:\d\d\.\d{6} ")
 _LOOK = 0.002
 
@@ -94,8 +102,21 @@ class Driver(threading.Thread):
     def _begin(self) -> None:
         (self.secrets / "environment").unlink()
         self._note("begun")
+        if "plan_DOWNLOAD_SOURCE_commands='1'" in (self.control / "plan.sh").read_text():
+            self._set_up()
         self._write("before.1", "kept/**/*\n0\n")
         self._note("prepared")
+
+    def _set_up(self) -> None:
+        now = int(time.time() * 1e6)
+        self._note("command\tDOWNLOAD_SOURCE\tcommands\t1")
+        self._append("output", f"[Container] 2026/01/01 00:00:00.000000 Running command tool\ntool {SECRET}\n\n")
+        while self.engine.stays_in == "DOWNLOAD_SOURCE" and self._alive:
+            self.pause.wait(_LOOK)
+        self._note("exit\tDOWNLOAD_SOURCE\tcommands\t1\t0")
+        source = re.findall("plan_source='(.*)'", (self.control / "plan.sh").read_text())[0]
+        self._append("output", f"[Container] {stamp(now / 1e6)} Moving to directory {source}\n")
+        self._note(f"moved\t{now}")
 
     def _phases(self) -> bool:
         self._note("resumed")
@@ -115,6 +136,7 @@ class Driver(threading.Thread):
     def _finish(self) -> None:
         source = self.workspace / "src" if (self.workspace / "src").is_dir() else self.workspace
         (source / "out.txt").write_text("built\n")
+        (source / "tests.xml").write_text('<testsuite tests="1"><testcase name="one"/></testsuite>')
         (source / "kept").mkdir(exist_ok=True)
         (source / "kept" / "file").write_text("kept\n")
         self._write("after.1", "out.txt\n0\n")
@@ -150,6 +172,9 @@ class HostEngine(FakeEngine):
         self.drivers: list[Driver] = []
 
     def _launch(self, container: FakeContainer) -> None:
+        member = tarfile.TarInfo("runtimes.yml")
+        member.size = len(RUNTIMES)
+        container.files[RUNTIMES_FILE] = (member, RUNTIMES)
         self.drivers.append(Driver(container, self))
         self.drivers[-1].start()
 
@@ -212,12 +237,12 @@ class Mortals:
 class World:
     """One state directory with one build in it that has left the queue, and one engine."""
 
-    def __init__(self, place: Path, template: World | None = None) -> None:
+    def __init__(self, place: Path, template: World | None = None, *, buildspec: str = BUILDSPEC) -> None:
         self.place = place
         self.state = place / "state"
         self.engine = HostEngine()
         if template is None:
-            self._begin()
+            self._begin(buildspec)
         else:
             self.state.mkdir(parents=True)
             for name in ("builds.db", "agent-id"):
@@ -226,9 +251,9 @@ class World:
         self.listener = Listener(str(self.state / "engine.sock"), "AF_UNIX")
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def _begin(self) -> None:
+    def _begin(self, buildspec: str) -> None:
         repository = Repository(self.place / "git")
-        repository.commit(**{"buildspec.yml": BUILDSPEC})
+        repository.commit(**{"buildspec.yml": buildspec})
         outside = self.place / "outside"
         project = Project(
             name="app",
@@ -304,6 +329,18 @@ class World:
         finally:
             database.close()
 
+    @property
+    def reports(self) -> tuple[int, list[str]]:
+        """How many reports and groups there are, and what the build's own reports say."""
+        database = Database(self.state / "builds.db")
+        try:
+            store, found = Reports(database), [Builds(database).get(self.build_id)]
+            told = [store.get(arn) for build in found if build for arn in build.report_arns]
+            said = [f"{report.name} {report.status} {report.test_summary}" for report in told if report]
+            return len(store.list()) + len(store.groups()), said
+        finally:
+            database.close()
+
     def age(self, seconds: float) -> None:
         """Make the build older than it is."""
         build = self.build
@@ -348,6 +385,7 @@ def outcome(build: Build) -> dict[str, Any]:
         "artifacts": build.artifacts,
         "cache": build.cache,
         "exported": build.exported,
+        "reports": build.report_arns,
         "revision": build.resolved_source_version,
         "steps": build.steps_done,
         "logs": build.logs,

@@ -35,8 +35,15 @@ class Source:
             path.write_text(name)
         return self
 
-    def select(self, *files: str, fetch: Fetch | None = None, keep_links: bool = False, **plan: object) -> Selection:
-        beyond = Beyond(Tree(self.root, "/codebuild/src"), fetch, self.scratch)
+    def select(
+        self,
+        *files: str,
+        fetch: Fetch | None = None,
+        keep_links: bool = False,
+        linked: tuple[str, ...] = (),
+        **plan: object,
+    ) -> Selection:
+        beyond = Beyond(Tree(self.root, "/codebuild/src"), fetch, self.scratch, linked=linked)
         members = ArtifactPlan.model_validate({"files": files, **plan})
         return select(members, beyond, self.lines.append, keep_links=keep_links)
 
@@ -192,3 +199,36 @@ def test_files_elsewhere_in_the_container_are_fetched(source: Source) -> None:
 def test_a_hostile_tar_of_the_container_is_an_error_of_the_user(source: Source) -> None:
     with pytest.raises(UserError, match="cannot be read"):
         source.names("/tmp/out/*", fetch=lambda _: iter([b"garbage" * 1000]))
+
+
+def cached(path: str) -> Iterator[bytes] | None:
+    """A container whose local cache holds `a.js` and `sub/b.txt`."""
+    buffer = io.BytesIO()
+    top = path.rpartition("/")[2]
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name in ("a.js", "sub/b.txt"):
+            tar.addfile(tarfile.TarInfo(f"{top}/{name}"))
+    return iter([buffer.getvalue()]) if path == "/codebuild/local-cache/deps" else None
+
+
+def test_a_directory_that_is_a_link_into_a_local_cache_is_searched_like_any_other(source: Source) -> None:
+    source.write("own.js").root.joinpath("deps").symlink_to("/codebuild/local-cache/deps")
+    linked = ("/codebuild/src/deps", "/root/.m2")
+    assert source.names("**/*", fetch=cached, linked=linked) == ["deps/a.js", "deps/sub/b.txt", "own.js"]
+    assert source.names("d*/*.js", fetch=cached, linked=linked) == ["deps/a.js"]
+    assert source.names("**/*", fetch=cached, linked=linked, exclude_paths=["deps/**/*"]) == ["own.js"]
+    assert not any("skipping symbolic link" in line for line in source.lines)
+    fetched: list[str] = []
+    assert source.names("*.js", fetch=lambda path: fetched.append(path), linked=linked) == ["own.js"]
+    assert fetched == [], "nothing in it can match"
+
+
+def test_what_only_claims_to_be_a_link_into_a_local_cache_is_not_followed(source: Source, tmp_path: Path) -> None:
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "key").write_text("host")
+    source.write("plain/f", "real/deps/f")
+    source.root.joinpath("out").symlink_to(tmp_path / "secret")
+    source.root.joinpath("way").symlink_to("real")
+    claims = ("out", "out/deps", "plain", "way/deps", "missing", "../x", "", "plain/f")
+    linked = (*(f"/codebuild/src/{name}" for name in claims), "nonsense", "/")
+    assert source.names("**/*", fetch=lambda _: None, linked=linked) == ["plain/f", "real/deps/f"]

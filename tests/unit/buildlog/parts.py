@@ -18,7 +18,7 @@ from agent.aws import Aws
 from agent.buildlog.sink import Ledger, Pace, Stretch
 from agent.errors import UserError
 from agent.kit.service import StopToken
-from agent.objects.store import StoredObject, Upload
+from agent.objects.store import Check, StoredObject, Upload, go_on
 
 START = 1_722_661_968.197352
 
@@ -76,14 +76,20 @@ class MemoryStore:
         self.objects[key] = file.read_bytes()
         self.uploads[key] = upload
 
-    def get(self, key: str, file: Path) -> StoredObject | None:
-        if key not in self.objects:
+    def get(
+        self, key: str, file: Path, *, version: str | None = None, limit: int | None = None, check: Check = go_on
+    ) -> StoredObject | None:
+        check()
+        if version or key not in self.objects:
             return None
         file.write_bytes(self.objects[key])
         return self.head(key)
 
-    def head(self, key: str) -> StoredObject | None:
-        return StoredObject(key, len(self.objects[key]), START) if key in self.objects else None
+    def head(self, key: str, *, version: str | None = None) -> StoredObject | None:
+        return StoredObject(key, len(self.objects[key]), START) if key in self.objects and not version else None
+
+    def scan(self, prefix: str) -> Iterator[StoredObject]:
+        yield from self.list(prefix)
 
     def list(self, prefix: str) -> list[StoredObject]:
         return [StoredObject(key, len(data), START) for key, data in self.objects.items() if key.startswith(prefix)]

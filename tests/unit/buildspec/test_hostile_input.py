@@ -77,15 +77,11 @@ def test_random_text_is_a_plan_or_a_refusal(text: str | bytes) -> None:
 
 
 KEYS = sorted(
-    grammar.OLD_ROOT
-    | grammar.ENV
-    | grammar.PHASES
-    | grammar.INSTALL
-    | grammar.OLD_ARTIFACTS
-    | grammar.CACHE
-    | grammar.BATCH
-    | grammar.BATCH_GRAPH_TASK
-    | {"plaintext", "static", "<<", "unknown"}
+    {
+        *(*grammar.OLD_ROOT, *grammar.ENV, *grammar.PHASES, *grammar.INSTALL, *grammar.OLD_ARTIFACTS),
+        *(*grammar.CACHE, *grammar.BATCH, *grammar.BATCH_GRAPH_TASK, *grammar.BATCH_DYNAMIC, *grammar.BATCH_FANOUT),
+        *("plaintext", "static", "dynamic", "<<", "unknown"),
+    }
 )
 SCALARS = st.sampled_from(
     ["", "~", "0.1", "0.2", "yes", "NO", "RETRY-3-x", "save", "'a: b'", "$X", "'\u00e9'", "*a", "&a b"]

@@ -46,9 +46,9 @@ def test_the_keyword_counts_in_any_case(text: str, action: str) -> None:
         ("RETRY-3-", "nothing follows"),
         ("RETRY-101", "100 times at most"),
         ("RETRY-" + "9" * 50, "100 times at most"),
-        ("RETRY-(", "not a regular expression"),
-        ("RETRY-2-a{99999999999}", "not a regular expression"),
-        ("RETRY-" + "(" * 60 + ")" * 59, "not a regular expression"),
+        ("RETRY-(", r"its pattern `\(` is not a regular expression: a \( is not closed \(character 1\)"),
+        ("RETRY-2-a{99999999999}", "more than 1000 repetitions"),
+        ("RETRY-" + "(" * 60 + ")" * 59, "is not closed"),
     ],
 )
 def test_anything_else_is_refused_with_its_reason(text: str, reason: str) -> None:

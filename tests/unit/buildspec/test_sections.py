@@ -193,34 +193,53 @@ def test_a_windows_shell_is_warned_of() -> None:
     assert "shell of Windows" in plan.notices[0]
 
 
-def test_a_batch_is_only_noted_and_its_keys_looked_at() -> None:
+def test_a_runtime_without_a_version_and_one_with_a_foul_name_are_told_on_one_line() -> None:
     plan = plan_of(
-        with_build(
-            "batch:",
-            "  fast-fail: true",
-            "  build-graph:",
-            "    - {identifier: a, depends-on: b, env: {compute-type: X, git-credential-helper: yes}}",
-            "  build-list: [{identifier: a, depend-on: [b]}]",
-            "  build-matrix: {static: {fast-fail: x}, dynamic: {env: {variables: {A: [b]}}}}",
-            "  build-fanout: {parallelism: 2}",
-        )
+        'version: 0.2\nphases: {install: {runtime-versions: {python: , nodejs: 20, "a\\n[Container] b": [x]}}}'
     )
-    assert plan.has_batch
-    assert plan.warnings.splitlines() == [
-        "Found possible syntax errors in buildspec: ",
-        "In the section batch.build-list[0]",
-        "    The following keys cannot be identified:",
-        "        depend-on",
-        "In the section batch.build-graph[0]",
-        "    The following keys cannot be identified:",
-        "        depends-on",
-        "In the section batch.build-graph[0].env",
-        "    The following keys cannot be identified:",
-        "        git-credential-helper",
-        "In the section batch.build-matrix.static",
-        "    The following keys cannot be identified:",
-        "        fast-fail",
-    ]
+    assert plan.runtime_versions == {"nodejs": "20"}
+    assert plan.notices == (
+        "phases.install.runtime-versions.python names no version and is ignored (line 2)",
+        (
+            "Expected phases.install.runtime-versions.a?[Container] b to be of string type: found a list instead; "
+            "it is ignored (line 2)"
+        ),
+    )
+
+
+@pytest.mark.parametrize("name", ["unit", "$GROUP", "${A}-b_1", "arn:aws:codebuild:r:1:report-group/web-unit"])
+@pytest.mark.parametrize("format", ["JUNITXML", "nunit3xml", " SimpleCov "])
+def test_a_report_group_with_a_name_and_a_format_is_right(name: str, format: str) -> None:
+    plan = plan_of(with_build(f"reports: {{'{name}': {{files: ['**/*'], file-format: '{format}'}}}}"))
+    assert (plan.reports[0].group, plan.reports[0].file_format) == (name, format.strip().upper())
+    assert plan.notices == ()
+
+
+@pytest.mark.parametrize(
+    ("group", "notice"),
+    [
+        (
+            "unit: {files: [a], file-format: HTML}",
+            "reports.unit.file-format `HTML` is no format of reports; the",
+        ),
+        ("unit: {files: [a], file-format: junit-xml}", "is no format of reports; did you mean JUNITXML?"),
+        ("unit: {file-format: JUNITXML}", "reports.unit has no `files`: it can report nothing"),
+        ("unit: {files: []}", "reports.unit has no `files`"),
+        ("unit tests: {files: [a]}", "`unit tests`: the name of a report group holds letters, digits"),
+        ("'$(date)': {files: [a]}", "`$(date)`: the name of a report group holds"),
+    ],
+)
+def test_what_is_wrong_with_a_report_group_is_warned_of(group: str, notice: str) -> None:
+    plan = plan_of(with_build(f"reports: {{{group}}}"))
+    assert len(plan.notices) == 1
+    assert notice in plan.notices[0]
+    assert len(plan.reports) == 1
+
+
+def test_more_than_five_report_groups_are_warned_of_at_the_sixth() -> None:
+    plan = plan_of(with_build("reports:", *(f"  g{number}: {{files: [a]}}" for number in range(7))))
+    assert plan.notices == ("reports names 7 groups: CodeBuild takes 5 of a project (line 8)",)
+    assert len(plan.reports) == 7
 
 
 def test_merge_keys_build_a_phase() -> None:

@@ -60,6 +60,20 @@ cache: {path: x}
         ("artifacts: {discard_paths: x}", "did you mean `discard-paths`?"),
         ("env: {compute-type: x}", "it belongs in the project, or under `env` of a batch task"),
         ("environment_variables: x", "it belongs in version 0.1; write `env.variables`"),
+        ("environment_variabls: x", "it belongs in version 0.1; write `env.variables`"),
+        ("env: {NODE_OPTIONS: x}", "a variable belongs under `variables`"),
+        ("env: {IMAGE: x}", "a variable belongs under `variables`"),
+        ("env: {SHELL: x}", "did you mean `shell`?"),
+        ("env: {privileged: x}", "it belongs in the project"),
+        ("artifacts: {files: [a], exclude: x}", "did you mean `exclude-paths`?"),
+        ("artifacts: {files: [a], packaging: x}", "where artifacts go is said in the project"),
+        ("phases: {deploy: x}", "only install, pre_build, build and post_build are run"),
+        ("phases: {build_jar: x}", "only install, pre_build, build and post_build are run"),
+        ("phases: {install: {}, install-root: x}", "only install, pre_build, build and post_build are run"),
+        ("phases: {build: {comments: [a]}}", "did you mean `commands`?"),
+        ("batch: {build-list: [{identifier: a, depend-on: [b]}]}", "it belongs under a task of `batch.build-graph`"),
+        ("batch: {build-list: [{identifier: a, env: {LEVEL: b}}]}", "a variable belongs under `variables`"),
+        ("debug-session: x", "it belongs under a task of `batch`"),
     ],
 )
 def test_a_misspelt_or_misplaced_key_gets_a_suggestion(line: str, guess: str) -> None:
@@ -73,6 +87,34 @@ def test_a_key_that_resembles_nothing_gets_no_suggestion() -> None:
     (problem,) = problems_of("version: 0.2\nx-anchors: {}\nphases: {}\n", "x")
     assert problem.message == "unknown key `x-anchors` at the top level is ignored"
     assert not problem.fatal
+
+
+def test_the_same_mistake_in_many_builds_of_a_batch_is_told_once_in_the_log() -> None:
+    tasks = "".join(f"    - {{identifier: b{number}, env: {{LEVEL: x}}}}\n" for number in range(50))
+    text = f"version: 0.2\nphases: {{}}\nbatch:\n  build-list:\n{tasks}"
+    assert warnings_of(text).splitlines()[1:] == [
+        "In the section batch.build-list[].env",
+        "    The following keys cannot be identified:",
+        "        LEVEL",
+    ]
+    assert sum("LEVEL" in problem.message for problem in problems_of(text, "x")) == 50
+
+
+@pytest.mark.parametrize("line", ["name: x", "os_version: x", "key: x", "Version: 0.2", "eb_codebuild_settings: {}"])
+def test_no_guess_is_better_than_a_wrong_one(line: str) -> None:
+    (problem,) = problems_of(f"version: 0.2\n{line}\nphases: {{}}\n", "x")[:1]
+    assert problem.message.endswith("at the top level is ignored")
+
+
+def test_a_key_that_is_there_is_not_what_another_one_meant() -> None:
+    text = "version: 0.2\nphases: {build: {commands: [make], comments: [it]}}\n"
+    (problem,) = problems_of(text, "x")
+    assert problem.message == "unknown key `comments` in phases.build is ignored"
+
+
+def test_the_type_of_artifacts_is_known_as_a_key_of_old() -> None:
+    (problem,) = problems_of("version: 0.2\nphases: {build: {}}\nartifacts: {type: zip, files: [a]}\n", "x")
+    assert problem.message.endswith("it is a key of version 0.1; whether artifacts become a ZIP is said in the project")
 
 
 def test_suggestions_are_not_in_the_log() -> None:

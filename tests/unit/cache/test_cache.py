@@ -420,7 +420,7 @@ def test_garbage_in_place_of_a_cache_is_a_cold_build(host: Host) -> None:
 class DownStore(CountingStore):
     """A store that does not answer."""
 
-    def get(self, key: str, file: Path) -> StoredObject | None:
+    def get(self, key: str, file: Path, **_: object) -> StoredObject | None:
         raise AwsUnavailable("no answer")
 
     def put(self, key: str, file: Path, upload: Upload) -> None:

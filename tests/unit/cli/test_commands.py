@@ -250,6 +250,13 @@ def test_a_project_is_shown(control: FakeControl, capsys: Capture) -> None:
     assert main(["projects", "show", "nope"]) == 2
 
 
+@pytest.mark.usefixtures("daemon")
+def test_the_caches_of_a_project_are_invalidated(control: FakeControl) -> None:
+    assert main(["projects", "invalidate-cache", "web"]) == 0
+    assert control.invalidated == ["web"]
+    assert main(["projects", "invalidate-cache", "nope"]) == 2
+
+
 def test_a_follower_outlives_a_restart_of_the_daemon_and_shows_no_byte_twice(
     control: FakeControl, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
 ) -> None:

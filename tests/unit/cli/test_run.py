@@ -31,6 +31,7 @@ class Order:
     artifacts: Path | None = None
     cache: Path | None = None
     stop: StopToken = field(default_factory=StopToken)
+    reported: object = None
 
 
 @pytest.fixture

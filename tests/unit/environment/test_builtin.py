@@ -118,3 +118,15 @@ def test_the_agent_wins_for_its_own_names_and_the_user_for_all_others() -> None:
     assert found["CODEBUILD_BUILD_ID"] == ID
     assert found["CODEBUILD_CONFIG_AUTO_DISCOVER"] == "false"
     assert (found["HOME"], found["AWS_REGION"]) == ("/home/me", "us-east-1")
+
+
+def test_the_address_of_a_source_in_s3_is_the_same_however_its_location_is_written() -> None:
+    def address(location: str) -> str:
+        source = PROJECT.source.evolve(type="S3", location=location)
+        return builtin_variables(BUILD.evolve(project=PROJECT.evolve(source=source)), FACTS)[
+            "CODEBUILD_SOURCE_REPO_URL"
+        ]
+
+    assert address("b/k.zip") == address("s3://b/k.zip") == address("arn:aws:s3:::b/k.zip") == "s3://b/k.zip"
+    assert address("arn:aws-cn:s3:::b/src/") == "s3://b/src/"
+    assert address("file:///srv/k.zip") == "file:///srv/k.zip"

@@ -44,6 +44,7 @@ def test_every_setting_has_a_variable_that_wins_over_the_file(tmp_path: Path) ->
         ("builds", "max_concurrent"): "7",
         ("builds", "stop_grace"): "1m30s",
         ("poll", "every"): "5m",
+        ("poll", "slowest"): "1h",
         ("images", "rewrite"): "{a/: b/}",
         ("log", "level"): "debug",
         ("log", "format"): "json",

@@ -176,7 +176,12 @@ GIT = MINIMAL["source"]
     ("fields", "message"),
     [
         ({"source": {"type": "GITHUB"}}, "source.location: location is missing: a source of type GITHUB needs it"),
-        ({"source": {"type": "S3", "location": "b/k"}}, "source.type: sources in S3 cannot be fetched yet"),
+        ({"source": {"type": "S3"}}, "source.location: location is missing: a source of type S3 needs it"),
+        ({"source": {"type": "S3", "location": "bucket"}}, "source.location: not an object or a folder of a bucket"),
+        (
+            {"source": {"type": "S3", "location": "bucket/src/"}, "sourceVersion": "v1"},
+            "sourceVersion: Source version should be empty for S3 folder source location",
+        ),
         ({"source": {"type": "CODEPIPELINE"}}, "source.type: a source cannot come from CodePipeline yet"),
         ({"source": {"type": "NO_SOURCE"}}, "source.buildspec: a project without source needs its buildspec written"),
         ({"secondarySources": [GIT]}, "secondarySources[0]: sourceIdentifier is missing"),

@@ -126,6 +126,14 @@ def test_stop_is_for_whole_ids_and_leaves_an_ended_build_alone(control: FakeCont
     assert codebuild.stop_build(id=done.arn)["build"]["buildStatus"] == "SUCCEEDED"
 
 
+def test_the_caches_of_a_project_are_invalidated_by_name_and_by_arn(control: FakeControl, codebuild: Any) -> None:
+    for name in ("web", fake_arn("project/api")):
+        codebuild.invalidate_project_cache(projectName=name)
+    assert control.invalidated == ["web", "api"]
+    with pytest.raises(codebuild.exceptions.ResourceNotFoundException):
+        codebuild.invalidate_project_cache(projectName="nope")
+
+
 def test_a_retry_is_a_new_build(control: FakeControl, codebuild: Any) -> None:
     old = control.finish(a_build(control, version="main").id, Status.FAILED)
     build = codebuild.retry_build(id=old.id)["build"]

@@ -1,0 +1,40 @@
+"""Sweeping local caches: slots of builds that are gone become free, caches that nobody uses go (docs/JOURNAL.md 1)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from agent.cache.local import LocalCaches, Slot
+from agent.errors import EngineUnavailable, ImageUnavailable
+from agent.kit.logging import get_logger
+
+_log = get_logger("janitor")
+
+
+def sweep_caches(
+    caches: LocalCaches,
+    owners: Mapping[Slot, str],
+    running: Collection[str],
+    now: float,
+    reclaim: Callable[[Path], None],
+) -> None:
+    """Free what builds hold that run no more, and remove what is invalid or long unused.
+
+    *owners* was listed ahead of *running*, the ids of the builds that have not ended, so that a build which starts in
+    between keeps its slot. The containers of all others are gone. *reclaim* removes a tree that a build wrote.
+    """
+    for slot, build in owners.items():
+        if build not in running:
+            _log.info("freeing the local cache of a build that is gone", build=build, path=str(slot.root))
+            caches.free(slot, build)
+    for slot in caches.retire(now):
+        try:
+            for directory in (slot.custom, slot.docker):
+                reclaim(directory)
+        except (EngineUnavailable, ImageUnavailable) as error:  # what it needs may be there at the next sweep
+            _log.warning("a local cache stays for now", path=str(slot.root), error=error.message)
+            continue
+        if not slot.custom.exists() and not slot.docker.exists():
+            shutil.rmtree(slot.root, ignore_errors=True)

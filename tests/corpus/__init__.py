@@ -1,0 +1,1 @@
+"""Corpus: what buildspecd says to buildspec files that nobody here wrote; see `__main__.py`."""
