@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agent.buildspec.location import INLINE_LOCATION, buildspec_missing, classify
@@ -25,22 +24,19 @@ _LIMIT = 8 << 20
 
 @dataclass(frozen=True)
 class Place:
-    """One source directory, as the container and as the host sees it."""
+    """One source directory: its path in the container, and where that lies below the workspace."""
 
     container: str
     below: str
-    host: Path
 
 
-def source_dirs(build: Build, workspace: Path = Path()) -> Mapping[str | None, Place]:
+def source_dirs(build: Build) -> Mapping[str | None, Place]:
     """Return the place of every source by its identifier, the primary under None."""
     found = source_paths(build.project.source, build.project.secondary_sources)
-    return {name: _place(build, path, workspace) for name, path in found.items()}
-
-
-def _place(build: Build, path: str, workspace: Path) -> Place:
-    below = path.removeprefix(MOUNTED).strip("/")
-    return Place(f"{build.source_root}/{path}", below, workspace / below)
+    return {
+        name: Place(f"{build.source_root}/{path}", path.removeprefix(MOUNTED).strip("/"))
+        for name, path in found.items()
+    }
 
 
 def source_tree(job: Job) -> Tree:

@@ -23,7 +23,19 @@ from agent.model.build import Build, LogRecord
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.project import Source, SourceVersion
 from agent.model.status import Status
-from agent.pipeline import caching, commands, lines, localcache, logins, masks, preflight, reporting, runtimes, uploads
+from agent.pipeline import (
+    caching,
+    commands,
+    landing,
+    lines,
+    localcache,
+    logins,
+    masks,
+    preflight,
+    reporting,
+    runtimes,
+    uploads,
+)
 from agent.pipeline.job import Job
 from agent.pipeline.places import MOUNTED, read_buildspec, source_dirs
 from agent.pipeline.prefetch import Prefetch
@@ -99,12 +111,14 @@ def check_out(job: Job) -> None:
     build, project = job.build, job.build.project
     for line in lines.OPENING:
         job.say(line)
-    places = source_dirs(build, job.paths.workspace)
+    places = source_dirs(build)
     revision = _primary(job)
+    landing.land(landing.berth(job, None), job.paths.workspace, places[None].below)
     versions = {item.source_identifier: item.source_version for item in project.secondary_source_versions}
     for source in project.secondary_sources:
         identifier = source.source_identifier or ""
-        found = _fetch(job, source, versions.get(identifier), places[identifier].host)
+        found = _fetch(job, source, versions.get(identifier))
+        landing.land(landing.berth(job, identifier), job.paths.workspace, places[identifier].below)
         if found.version:
             versions[identifier] = found.version
     job.build = job.recorder.save(fetched(build, revision, versions))
@@ -131,8 +145,8 @@ def fetched(build: Build, revision: Revision, versions: Mapping[str, str]) -> Bu
     )
 
 
-def _fetch(job: Job, source: Source, version: str | None, directory: Path) -> Revision:
-    directory.mkdir(parents=True, exist_ok=True)
+def _fetch(job: Job, source: Source, version: str | None) -> Revision:
+    directory = landing.berth(job, source.source_identifier)
     return job.tools.sources.fetch(
         source, version, directory, job.say, check=job.check, scratch=job.paths.scratch
     )  # fmt: skip
@@ -140,8 +154,7 @@ def _fetch(job: Job, source: Source, version: str | None, directory: Path) -> Re
 
 def _fetch_primary(job: Job, say: Callable[[str], None], check: Callable[[], None]) -> Revision:
     build, scratch = job.build, job.paths.scratch
-    directory = source_dirs(build, job.paths.workspace)[None].host
-    directory.mkdir(parents=True, exist_ok=True)
+    directory = landing.berth(job, None)
     return job.tools.sources.fetch(
         build.project.source, build.source_version, directory, say, ref=build.source_ref, check=check, scratch=scratch
     )
