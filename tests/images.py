@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import hashlib
 import io
 import os
 import shutil
@@ -18,6 +19,23 @@ import pytest
 
 BUSYBOX = "buildspecd-test/busybox:1"
 DEBIAN = "buildspecd-test/debian:1"
+
+RUNTIMES = """
+version: 0.1
+runtimes:
+  golang:
+    versions:
+      1.20: {commands: ['echo "go $GO_20 in $PWD"', export GOROOT=/go/$GO_20, cd /tmp]}
+      default: {commands: ['echo "custom go $VERSION"', 'export GOROOT=/go/custom-$VERSION']}
+  ruby:
+    versions:
+      3.2: {requires: {golang: ["1.20"]}, commands: [GEM_HOME=$GOROOT/gems]}
+  python:
+    versions:
+      3.11: {commands: [echo before, 'echo $SECRET; exit 4', echo after]}
+      3.12: {commands: ['echo waiting; until [ -e $CODEBUILD_SRC_DIR/go ]; do sleep 0.05; done']}
+"""
+"""What the image of `runtimes_image` can switch to."""
 
 _VERSION = "1"
 _SUITE = "bookworm"
@@ -60,6 +78,30 @@ def debian_image() -> str:
             with _debian_tar().open("rb") as tar:
                 _import(DEBIAN, stdin=tar)
     return DEBIAN
+
+
+def runtimes_image() -> str:
+    """Return busybox with a list of runtimes (buildspec.md 9), and with variables that it uses."""
+    base = busybox_image()
+    tag = f"buildspecd-test/runtimes:{hashlib.sha256(RUNTIMES.encode()).hexdigest()[:12]}"
+    with _locked("runtimes"):
+        if not _present(tag):
+            _commit_runtimes(base, tag)
+    return tag
+
+
+def _commit_runtimes(base: str, tag: str) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        member = tarfile.TarInfo("codebuild/image/config/runtimes.yml")
+        member.size = len(RUNTIMES.encode())
+        tar.addfile(member, io.BytesIO(RUNTIMES.encode()))
+    container = docker("create", base)
+    try:
+        docker("cp", "-", f"{container}:/", data=buffer.getvalue())
+        docker("commit", "--change", "ENV GO_20=1.20.14 PICKED=1.20", container, tag)
+    finally:
+        docker("rm", container)
 
 
 def _need_docker() -> None:

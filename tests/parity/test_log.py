@@ -12,6 +12,7 @@ import pytest
 
 from agent import __version__
 from agent.model.project import Artifacts, Cache, Source
+from tests import images
 from tests.parity.site import STAMP, Ended, Site, spec
 
 pytestmark = pytest.mark.docker
@@ -79,9 +80,18 @@ def test_the_whole_log_is_as_agreed(aws_site: Site) -> None:
     )
     assert (green.status, red.status) == ("SUCCEEDED", "FAILED")
     text = f"{normalised(green)}\n======== a red build\n\n{normalised(red)}"
+    chosen, unchosen = (_with_runtimes(aws_site, install) for install in ({"runtime-versions": {"golang": "1.20"}}, {}))
+    text += f"\n======== runtimes, and a source in S3\n\n{chosen}\n======== no runtime is chosen\n\n{unchosen}"
     if os.environ.get("BUILDSPECD_WRITE_GOLDEN"):
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
+
+
+def _with_runtimes(site: Site, install: dict[str, Any]) -> str:
+    tree = site.tree({"buildspec.yml": spec(install={"commands": ["echo $GOROOT"], **install})})
+    variables = [{"name": "CODEBUILD_CONFIG_AUTO_DISCOVER", "value": "false"}]
+    source = Source(type="S3", location=f"{tree.as_uri()}/")
+    return normalised(site.build(source=source, image=images.runtimes_image(), variables=variables))
 
 
 @pytest.fixture(scope="module")

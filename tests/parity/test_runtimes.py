@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import tarfile
-
 import pytest
 
 from tests import images
@@ -13,41 +9,11 @@ from tests.parity.site import Site, spec, until
 
 pytestmark = pytest.mark.docker
 
-RUNTIMES = """
-version: 0.1
-runtimes:
-  golang:
-    versions:
-      1.20: {commands: ['echo "go $GO_20 in $PWD"', export GOROOT=/go/$GO_20, cd /tmp]}
-      default: {commands: ['echo "custom go $VERSION"', 'export GOROOT=/go/custom-$VERSION']}
-  ruby:
-    versions:
-      3.2: {requires: {golang: ["1.20"]}, commands: [GEM_HOME=$GOROOT/gems]}
-  python:
-    versions:
-      3.11: {commands: [echo before, 'echo $SECRET; exit 4', echo after]}
-      3.12: {commands: ['echo waiting; until [ -e $CODEBUILD_SRC_DIR/go ]; do sleep 0.05; done']}
-"""
-
 
 @pytest.fixture(scope="module")
 def image() -> str:
     """Busybox with a list of runtimes, and with variables that it uses."""
-    tag = f"buildspecd-test/runtimes:{hashlib.sha256(RUNTIMES.encode()).hexdigest()[:12]}"
-    base = images.busybox_image()
-    if not images.docker("images", "--quiet", tag):
-        buffer = io.BytesIO()
-        with tarfile.open(fileobj=buffer, mode="w") as tar:
-            member = tarfile.TarInfo("codebuild/image/config/runtimes.yml")
-            member.size = len(RUNTIMES.encode())
-            tar.addfile(member, io.BytesIO(RUNTIMES.encode()))
-        container = images.docker("create", base)
-        try:
-            images.docker("cp", "-", f"{container}:/", data=buffer.getvalue())
-            images.docker("commit", "--change", "ENV GO_20=1.20.14 PICKED=1.20", container, tag)
-        finally:
-            images.docker("rm", container)
-    return tag
+    return images.runtimes_image()
 
 
 def test_case_87_an_unknown_runtime_ends_the_build_with_the_known_ones(site: Site, image: str) -> None:
