@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,11 +103,8 @@ def run(
     )
     sys.stdout.flush()
     with stopping_on_signals(stop, _NOTICE):
-        if watch:
-            code = built_on_save(order, as_json, run_local, SystemClock(), stop)
-        else:
-            code = built(order, as_json, run_local)
-    raise typer.Exit(code)
+        again = partial(built_on_save, clock=SystemClock(), stop=stop)
+        raise typer.Exit((again if watch else built)(order, as_json, run_local))
 
 
 def _variables(files: Iterable[Path], given: Iterable[str]) -> dict[str, str]:

@@ -361,10 +361,13 @@ def test_a_fetch_that_is_cut_again_and_again_is_an_outage(aws: Aws, bucket: str,
     assert not (tmp_path / "back").exists()
 
 
-@pytest.mark.parametrize("size", [3 << 20, 40 << 20])
-def test_bytes_that_were_changed_on_their_way_are_noticed(aws: Aws, bucket: str, tmp_path: Path, size: int) -> None:
+@pytest.mark.parametrize(("size", "after"), [(3 << 20, 1 << 20), (40 << 20, 14 << 20)])
+def test_bytes_that_were_changed_on_their_way_are_noticed(
+    aws: Aws, bucket: str, tmp_path: Path, size: int, after: int
+) -> None:
+    """Of a large object the first answer is left after a few MB; a change must come in a part that is kept."""
     aws.client("s3").put_object(Bucket=bucket, Key="k", Body=bytes(size), ChecksumAlgorithm="CRC32")
-    with cutting(aws.client("s3").meta.endpoint_url, after=1 << 20, times=1, instead=b"?") as relay:
+    with cutting(aws.client("s3").meta.endpoint_url, after=after, times=1, instead=b"?") as relay:
         store = S3Store(Aws(region="us-east-1", endpoint_url=relay.url), bucket)
         with pytest.raises(AwsUnavailable, match="checksum"):
             store.get("k", tmp_path / "back")

@@ -118,13 +118,13 @@ def test_a_build_runs_in_its_container(any_image: ContainerBuild) -> None:
     ran = any_image.run(
         phase("INSTALL", "mkdir d && cd d", "X='1 2'"),
         phase("BUILD", "pwd; echo $X; id -u; echo $SECRET | wc -c", "echo x > /dev/stdout"),
-        variables={"SECRET": "abc"},
+        variables={"SECRET": "xyz"},
     )
     assert ran.text.split("\n") == [f"{SOURCE}/d", "1 2", "0", "4", "x"]
     assert ran.result is not None
     assert ran.result.outcome == "completed"
     assert not (any_image.secrets / "environment").exists()
-    assert "abc" not in images.docker("inspect", any_image.container)
+    assert "xyz" not in images.docker("inspect", any_image.container)
 
 
 def test_case_26_dash_names_script_and_line_four(debian: ContainerBuild) -> None:
