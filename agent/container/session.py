@@ -28,6 +28,8 @@ _NAME = "buildspecd-shell"
 _GONE = 137
 _END_LOOKS = 100
 _END_PAUSE = 0.02
+_LOOKS = 5
+_LOOK_PAUSE = 0.2
 _TIMEOUT = 60.0
 
 
@@ -91,11 +93,19 @@ class Sessions:
         return session.join(ends, variables or {})
 
     def _look(self, container: str) -> _Whereabouts:
+        """Find out where the commands are; a command that ends in the middle of it leaves the answer torn."""
+        for _ in range(_LOOKS):
+            if (found := self._told(container)) is not None:
+                return found
+            self._clock.wait(_LOOK_PAUSE, StopToken())
+        raise UserError("the build does not let anybody in now", hint="try again; it may be at its very end")
+
+    def _told(self, container: str) -> _Whereabouts | None:
         session = _Session(self._client, self._clock, container, "0", ("/bin/sh", *_script(), "look"))
         facts = dict(line.split(" ", 1) for line in session.output().splitlines() if " " in line)
         process, _, state = facts.get("process", "").partition(" ")
         if not process.isdigit() or not facts.get("user", "").isdigit() or not facts.get("shell"):
-            raise UserError("the build does not let anybody in now", hint="try again; it may be at its very end")
+            return None
         return _Whereabouts(facts["user"], process, state, facts["shell"])
 
 
@@ -111,10 +121,14 @@ class _Session:
         self._id = ""
 
     def output(self) -> str:
-        """Run it, and return what it prints."""
+        """Run it, and return what it prints, or the beginning of far too much."""
         with _lost(self._container), translated("looking into a container"):
             self._id = self._client.exec_create(self._container, self._command, user=self._user, stderr=False)["Id"]
-            printed: bytes = self._client.exec_start(self._id)
+            printed = b""
+            for piece in self._client.exec_start(self._id, stream=True):
+                printed += piece
+                if len(printed) > _PIECE:  # the build may have replaced its own shell
+                    break
         return printed.decode("utf-8", "replace")
 
     def join(self, ends: Ends, variables: dict[str, str]) -> int:

@@ -280,7 +280,7 @@ def _ours(build: Build) -> dict[str, Any]:
     return _present(
         {
             "steps": list(build.steps_done),
-            "cache": build.cache.wire(),
+            "cache": _without(build.cache.wire(), "generation"),
             "logs": {
                 "bytes": build.logs.bytes,
                 "lines": build.logs.lines,

@@ -36,7 +36,7 @@ from agent.store.queue import Queue
 from agent.store.reports import Reports
 from tests.fakes.engine import FakeContainer, FakeEngine
 from tests.fakes.repository import Repository
-from tests.restart.mortal import SECRET
+from tests.restart.mortal import SECRET, engine_address
 
 IMAGE = "image:1"
 BUILDSPEC = """
@@ -248,7 +248,7 @@ class World:
             for name in ("builds.db", "agent-id"):
                 shutil.copy(template.state / name, self.state / name)
             self.build_id = template.build_id
-        self.listener = Listener(str(self.state / "engine.sock"), "AF_UNIX")
+        self.listener = Listener(engine_address(self.state), "AF_UNIX")
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _begin(self, buildspec: str) -> None:

@@ -148,11 +148,12 @@ def _expected(root: Path, text: str) -> list[str]:
     return sorted((name for name in names if (root / name).is_file()), key=os.fsencode)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     files=st.lists(st.lists(name, min_size=1, max_size=4).map("/".join), max_size=12),
     patterns=st.lists(pattern, min_size=6, max_size=6),
 )
+@example(files=["a", "b", "c", "-", "a b/b"], patterns=["[^b]", "[!b]", "**/[^a]", "[^^]", "[^-]", "[[^]"])
 @example(
     files=["a/b/c", "a/a/b", "b/a/b/a/c"], patterns=["**/a/**/b/**", "a/**/**/b", "**/a/**", "**/../a", "*/**/c", "a"]
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+import agent
 from tests.shell.commands import SHELLS, Commands
 
 TOOLS = ["sha256sum", "shasum", "openssl", "busybox", "perl", "python3"]
@@ -65,6 +67,15 @@ def test_no_match_fails_so_that_no_key_loses_its_hash_in_silence(commands: Comma
     done = commands.run(shell, "codebuild-hash-files", "*.lock", cwd=tree)
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"no file matches *.lock" in done.stderr
+
+
+def test_the_recipe_of_the_documentation_gives_the_same(commands: Commands, tree: Path) -> None:
+    page = (Path(agent.__file__).parent.parent / "docs" / "COMPATIBILITY.md").read_text()
+    line = next(line for line in page.splitlines() if line.strip().startswith("python3 -c "))
+    done = subprocess.run(
+        ["sh", "-c", line.replace("FILE...", '"$@"'), "sh", *NAMES], cwd=tree, capture_output=True, check=True
+    )
+    assert done.stdout == commands.run("dash", "codebuild-hash-files", "**/*", cwd=tree).stdout
 
 
 def test_more_files_than_one_command_line_takes_are_hashed_together(commands: Commands, tmp_path: Path) -> None:

@@ -103,6 +103,36 @@ cb_go_up() {
     esac
 }
 
+# Sets cb_text: pattern $1 with `[!...]` for `[^...]`, which means something else to some shells.
+cb_negate() {
+    cb_text=
+    cb_rest=$1
+    while :; do
+        case $cb_rest in
+            *'['*) ;;
+            *) break ;;
+        esac
+        cb_before=${cb_rest%%'['*}
+        cb_rest=${cb_rest#*'['}
+        cb_text=$cb_text${cb_before}[
+        case $cb_before in *\\) continue ;; esac
+        case $cb_rest in
+            '^'*) cb_text=$cb_text! cb_rest=${cb_rest#?} ;;
+            '!'*) cb_text=$cb_text! cb_rest=${cb_rest#?} ;;
+        esac
+        # The first sign stands for itself, also a bracket.
+        case $cb_rest in
+            ?*']'*)
+                cb_before=${cb_rest#?}
+                cb_before=${cb_rest%"$cb_before"}${cb_before%%']'*}
+                cb_text=$cb_text$cb_before]
+                cb_rest=${cb_rest#"$cb_before"]}
+                ;;
+        esac
+    done
+    cb_text=$cb_text$cb_rest
+}
+
 # Splits cb_tidy before its first component with a wildcard: cb_base (ends in a slash, or is empty) and cb_pattern
 # (empty where there is no wildcard at all).
 cb_split() {
@@ -277,6 +307,12 @@ cb_match() {
         *) cb_start=./$cb_base. ;;
     esac
     [ -d "$cb_start" ] || return 0
+    case $cb_pattern in
+        *'[^'*)
+            cb_negate "$cb_pattern"
+            cb_pattern=$cb_text
+            ;;
+    esac
     cb_compile "$cb_pattern"
     cb_depth=0
     [ -n "$cb_deep" ] || cb_depth=$cb_levels

@@ -75,7 +75,7 @@ def test_what_only_we_know_is_under_our_own_key(running: Build) -> None:
     )
     assert build_json(build)["buildspecd"] == {
         "steps": ["provision"],
-        "cache": {"restored": "hit", "saved": True, "files": 3, "generation": 0},
+        "cache": {"restored": "hit", "saved": True, "files": 3},
         "logs": {"bytes": 10, "lines": 2, "delivered": {"s3": 10}, "problems": {}},
         "sourceRef": "refs/heads/main",
         "retryOf": "web:1",
