@@ -8,7 +8,6 @@ the engine, which lives in the test, outlive it. The answers are `pid N` and `en
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import sys
@@ -106,17 +105,12 @@ class RemoteEngine:
         return call
 
 
-def engine_address(state: Path) -> str:
-    """Return where the engine of the world in *state* listens: an abstract name, as a path may be too long for one."""
-    return "\0buildspecd-" + hashlib.sha256(str(state).encode()).hexdigest()
-
-
 def walk(state: Path, build_id: str, point: int) -> str:
     """Take the stored build along its route, as the daemon's scheduler does; return how it ended."""
     estate = Estate.at(state, state / "runtime")
     fate = Fate(point)
     workshop = Workshop(Settings(state_dir=state, runtime_dir=state / "runtime"), estate)
-    with Client(engine_address(state), "AF_UNIX") as connection:
+    with Client((state / "engine").read_text(), "AF_UNIX") as connection:
         workshop.engine = RemoteEngine(connection, fate)  # type: ignore[assignment]
         workshop.database = MortalDatabase(estate.database, fate)
         workshop.recorder = Recorder(workshop.database, workshop.clock)

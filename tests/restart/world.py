@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import time
+import uuid
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
@@ -36,7 +37,7 @@ from agent.store.queue import Queue
 from agent.store.reports import Reports
 from tests.fakes.engine import FakeContainer, FakeEngine
 from tests.fakes.repository import Repository
-from tests.restart.mortal import SECRET, engine_address
+from tests.restart.mortal import SECRET
 
 IMAGE = "image:1"
 BUILDSPEC = """
@@ -248,7 +249,9 @@ class World:
             for name in ("builds.db", "agent-id"):
                 shutil.copy(template.state / name, self.state / name)
             self.build_id = template.build_id
-        self.listener = Listener(engine_address(self.state), "AF_UNIX")
+        address = f"\0buildspecd-{uuid.uuid4()}"  # an abstract name: the path of a test is too long for a socket
+        (self.state / "engine").write_text(address)
+        self.listener = Listener(address, "AF_UNIX")
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _begin(self, buildspec: str) -> None:
