@@ -64,10 +64,13 @@ class Clients(Protocol):
     def client(self, service: str) -> Any: ...
 
 
-def services(outbox: Outbox, sinks: Sequence[Sink], clock: Clock) -> list[Service]:
-    """Return the services that tell *sinks*, one each, and the one that prunes the outbox."""
+def services(outbox: Outbox, sinks: Sequence[Sink], clock: Clock, kept: float | None = None) -> list[Service]:
+    """Return the services that tell *sinks*, one each, and the one that prunes the outbox.
+
+    *kept* is for how many seconds events stay; None: as long as a sink may be down, where there are any.
+    """
     names = [sink.name for sink in sinks]
-    return [*(Delivery(sink, outbox, clock) for sink in sinks), Pruning(outbox, names, clock)]
+    return [*(Delivery(sink, outbox, clock) for sink in sinks), Pruning(outbox, names, clock, kept)]
 
 
 @dataclass
@@ -180,6 +183,7 @@ class Pruning:
     outbox: Outbox
     sinks: list[str]
     clock: Clock
+    kept: float | None = None
     name: str = "notify pruning"
 
     def run(self, stop: StopToken) -> None:
@@ -190,5 +194,5 @@ class Pruning:
 
     def prune(self) -> int:
         """Drop old events; return how many."""
-        age = KEPT_SECONDS if self.sinks else KEPT_WITHOUT_SINK_SECONDS
-        return self.outbox.prune(self.sinks, self.clock.now() - age)
+        default = KEPT_SECONDS if self.sinks else KEPT_WITHOUT_SINK_SECONDS
+        return self.outbox.prune(self.sinks, self.clock.now() - (default if self.kept is None else self.kept))

@@ -160,7 +160,13 @@ def _logs(build: Build) -> dict[str, Any]:
         if build.complete or (asked and asked.status == "DISABLED"):
             return {}
         return {"deep-link": _deep_link(build, "null", "null")}
-    return {"group-name": group, "stream-name": stream, "deep-link": _deep_link(build, group, stream)}
+    return {"group-name": group, "stream-name": stream, "deep-link": deep_link(build)}
+
+
+def deep_link(build: Build) -> str | None:
+    """Return where a person reads the log of *build* in CloudWatch; None while, or where, there is none."""
+    group, stream = build.logs.group_name, build.logs.stream_name
+    return _deep_link(build, group, stream) if group and stream else None
 
 
 def _deep_link(build: Build, group: str, stream: str) -> str:
