@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import quote
 
-from agent.errors import SourceRefused
+from agent.errors import SourceNotFound, SourceRefused
 from agent.model.project import Source
 from agent.model.secret import Secret
 from agent.source import url
@@ -16,6 +20,9 @@ from agent.source.url import GitUrl
 
 AwsKeys = Callable[[], tuple[str, str, str | None]]
 """Returns access key id, secret access key and session token (None for a long-lived key)."""
+
+INSECURE_TYPES = frozenset({"GITHUB_ENTERPRISE", "GITLAB_SELF_MANAGED", "GIT"})
+"""Source types whose `insecureSsl` holds; the others are public services with good certificates (service.md 1.3)."""
 
 _TOKEN_USERS = {
     "GITHUB": "x-access-token",
@@ -52,16 +59,97 @@ class GitCredential:
         return f"{self.username}:{digest}"
 
 
-CredentialFor = Callable[[Source], GitCredential | None]
+@dataclass(frozen=True)
+class SshLogin:
+    """A private key for SSH in a file of ours. *known_hosts*: the server's keys; None: those of the service's user."""
+
+    key_file: Path
+    known_hosts: Path | None = None
+    identity: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """What a mirror is kept apart by."""
+        return self.identity or f"ssh:{self.key_file.name}"
+
+
+Login = GitCredential | SshLogin
+CredentialFor = Callable[[Source], Login | None]
+
+
+class Keyring(Protocol):
+    """Knows which credential opens which source. Any thread may call any method."""
+
+    def __call__(self, source: Source) -> Login | None:
+        """Return the login that opens *source* now, None for none. Raises `BuildspecdError` where it cannot be had."""
+        ...
+
+    def identity(self, source: Source) -> str | None:
+        """Return the identity of that login, "" for none, without having it; None: ask for the login itself."""
+        ...
+
+    def forget(self, source: Source) -> None:
+        """Let the next call ask anew for all that belongs to the login of *source*: the server refused it."""
+        ...
+
+    def advice(self, source: Source) -> str:
+        """Return what somebody should know whose *source* was refused: with what it was entered."""
+        ...
+
+
+@dataclass(frozen=True)
+class Given:
+    """The keyring that is only a function, asked each time."""
+
+    credential_for: CredentialFor
+
+    def __call__(self, source: Source) -> Login | None:
+        """See `Keyring`."""
+        return self.credential_for(source)
+
+    def identity(self, _: Source) -> str | None:
+        """See `Keyring`."""
+        return None
+
+    def forget(self, source: Source) -> None:
+        """See `Keyring`; nothing is kept here."""
+
+    def advice(self, _: Source) -> str:
+        """See `Keyring`."""
+        return ""
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A git server's repository and how we enter it."""
+    """A git server's repository and how we enter it.
+
+    *ca_file* holds the certificates that are believed instead of the system's. *enter* gives the login of another
+    repository of the same origin; None: what opens this one opens them all.
+    """
 
     url: GitUrl
     credential: GitCredential | None = None
     insecure_ssl: bool = False
+    ssh: SshLogin | None = None
+    ca_file: Path | None = None
+    enter: CredentialFor | None = field(default=None, compare=False, repr=False)
+    source: Source | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Whose eyes this repository is seen with; "" for anybody's."""
+        login = self.credential or self.ssh
+        return login.fingerprint if login else ""
+
+    def without_secrets(self, text: str) -> str:
+        """Return *text*, which a server may have had its hand in, with stars in place of our password."""
+        if self.credential is None or not self.credential.password.reveal():
+            return text
+        password = self.credential.password.reveal()
+        encoded = base64.b64encode(f"{self.credential.username}:{password}".encode()).decode()
+        for secret in (encoded, quote(password, safe=""), password):
+            text = text.replace(secret, "***")
+        return text
 
     def related(self, text: str) -> Remote:
         """Return the remote of a submodule of this one; our credential goes with it to the same origin only."""
@@ -71,15 +159,36 @@ class Remote:
                 f"submodule {address.text} lies on this machine, its parent {self.url.text} does not",
                 hint="give the submodule an https:// URL in .gitmodules",
             )
-        same = address.origin == self.url.origin
-        mine = self.credential if same else None
-        return Remote(address, mine or _embedded(login), self.insecure_ssl and same)
+        if address.origin != self.url.origin:
+            return Remote(address, _embedded(login), ca_file=self.ca_file)
+        mine = self._login_of(address)
+        return replace(
+            self,
+            url=address,
+            credential=mine if isinstance(mine, GitCredential) else _embedded(login) if mine is None else None,
+            ssh=mine if isinstance(mine, SshLogin) else None,
+        )
+
+    def _login_of(self, address: GitUrl) -> Login | None:
+        """Return our login for another repository of the same origin; None where it gives none, as public ones need."""
+        if self.enter is None or self.source is None:
+            return self.credential or self.ssh
+        try:
+            return self.enter(self.source.evolve(location=address.text))
+        except (SourceRefused, SourceNotFound):
+            return None
 
 
-def remote_of(source: Source, credential: GitCredential | None) -> Remote:
+def remote_of(source: Source, login: Login | None, *, ca_file: Path | None = None) -> Remote:
     """Return the remote of a git source; a login inside the URL is taken out of it and used unless one is given."""
-    address, login = url.parse(source.location or "")
-    return Remote(address, credential or _embedded(login), source.insecure_ssl)
+    address, embedded = url.parse(source.location or "")
+    return Remote(
+        address,
+        login if isinstance(login, GitCredential) else _embedded(embedded) if login is None else None,
+        source.insecure_ssl and source.type in INSECURE_TYPES,
+        ssh=login if isinstance(login, SshLogin) else None,
+        ca_file=ca_file,
+    )
 
 
 def token_user(source: Source) -> str:

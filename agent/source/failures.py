@@ -14,7 +14,7 @@ class MirrorBroken(GitUnavailable):
 
 _ACCESS = "check the credential of this source: it may be missing, wrong or expired, or lack the right to read"
 _EXISTS = "check location and sourceVersion of the source; a git server also says so where the credential sees nothing"
-_TRUST = "trust the server's certificate on this host, or set insecureSsl for the source"
+_TRUST = "name the server's authority in git.ca_file of agent.yml, or in environment.certificate; or set insecureSsl"
 _NETWORK = "check name, network and proxy between this host and the git server"
 
 _DAMAGED = (
@@ -71,9 +71,19 @@ def _is_network(words: str) -> bool:
     return _NETWORK_WORDS.search(words) is not None
 
 
+_EMPTY_WORDS = (
+    "fatal: Could not read from remote repository",
+    "Please make sure you have the correct access rights",
+    "and the repository exists.",
+    "Warning: Permanently added",
+)
+"""What git says when ssh has failed, whatever ssh said of the reason."""
+
+
 def _gist(words: str) -> str:
     """Return the one line of git's many that says the most."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
+    lines = [line for line in lines if not line.startswith(_EMPTY_WORDS)] or lines
     telling = [line for line in lines if line.startswith(("fatal:", "ERROR:", "remote:", "error:"))]
     ranked = sorted(telling or lines, key=lambda line: (not line.startswith("fatal:"), not line.startswith("ERROR:")))
     gist = ranked[0] if ranked else "git failed and said nothing"

@@ -16,7 +16,7 @@ from typing import Any
 
 from agent.errors import BuildspecdError, GitUnavailable
 from agent.kit.service import StopToken
-from agent.source.credentials import Remote
+from agent.source.credentials import Remote, SshLogin
 from agent.source.failures import explain
 
 LOCAL_SECONDS = 600.0
@@ -98,7 +98,8 @@ class Git:
         except _library().GitCommandNotFound as error:
             raise BuildspecdError("git is not installed on this host", hint="install git 2.30 or newer") from error
         out, err = _finish(process.proc, seconds, stop, remote)
-        return Answer(process.proc.returncode, out, err.decode(errors="replace").strip())
+        complaint = err.decode(errors="replace").strip()
+        return Answer(process.proc.returncode, out, remote.without_secrets(complaint) if remote else complaint)
 
     def run(self, *arguments: str | Path, **options: Any) -> Answer:
         """Like `ask`, but any status other than 0 is raised as an error of ours (`failures.explain`)."""
@@ -154,9 +155,13 @@ def _environment(remote: Remote | None) -> Mapping[str, str]:
         "GIT_OPTIONAL_LOCKS": "0",
         "GIT_ALLOW_PROTOCOL": _protocols(remote),
     }
-    if "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
+    if remote is not None and remote.ssh is not None:
+        variables["GIT_SSH_COMMAND"] = ssh_command(remote.ssh)
+    elif "GIT_SSH_COMMAND" not in os.environ and "GIT_SSH" not in os.environ:
         variables["GIT_SSH_COMMAND"] = _SSH
     settings: list[tuple[str, str]] = []
+    if remote is not None and remote.ca_file is not None:
+        variables["GIT_SSL_CAINFO"] = str(remote.ca_file)
     if remote is not None and remote.insecure_ssl:
         settings.append(("http.sslVerify", "false"))
     if remote is not None and remote.credential is not None and remote.url.scheme in {"https", "http"}:
@@ -170,6 +175,15 @@ def _environment(remote: Remote | None) -> Mapping[str, str]:
         variables[f"GIT_CONFIG_KEY_{index}"] = key
         variables[f"GIT_CONFIG_VALUE_{index}"] = value
     return variables
+
+
+def ssh_command(login: SshLogin) -> str:
+    """Return the words by which git starts ssh: with this key and no other, and only to a host that is known."""
+    words = [*_SSH.split(), "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-i", str(login.key_file)]
+    words += ["-o", "StrictHostKeyChecking=yes"]
+    if login.known_hosts is not None:
+        words += ["-o", f"UserKnownHostsFile={login.known_hosts}", "-o", "GlobalKnownHostsFile=/dev/null"]
+    return shlex.join(words)
 
 
 def _protocols(remote: Remote | None) -> str:

@@ -1,4 +1,4 @@
-"""LsRefs: asks a git server for its refs over HTTP without a process; the one door to urllib3.
+"""LsRefs: asks a git server for its refs over HTTP without a process.
 
 A process a look costs some ten milliseconds of a processor, a request over a connection that is open already about
 one: with a thousand repositories that decides. It speaks git's protocol v2 (gitprotocol-v2, command `ls-refs`), and
@@ -7,36 +7,22 @@ leaves every server that does not, every redirect and all that is odd to `git ls
 
 from __future__ import annotations
 
-import select
-import ssl
 import threading
-import time
-import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
-
-import urllib3
 
 from agent.errors import GitUnavailable
 from agent.kit.clock import Clock, SystemClock
 from agent.kit.service import StopToken
+from agent.source.connections import Connections, Response, Trust, basic, content_of, is_limited, rest_of
 from agent.source.credentials import Remote
 from agent.source.failures import explain
 
-CONNECT_SECONDS = 10.0
-READ_SECONDS = 15.0
-"""Longest silence of a server that has been asked; a big repository takes a second or two."""
 LONGEST_ANSWER = 64 << 20
 """Bytes of an answer that are read; about a million refs."""
 OLD_SERVER_SECONDS = 3600.0
 """How long a server that does not speak v2 is left to git before it is tried again."""
-LONGEST_REST = 3600.0
-"""Seconds for which a server that asks for a rest gets it at most."""
 
-_CONNECTIONS_PER_HOST = 8
-_HOSTS = 64
 _FLUSH, _DELIMITER = b"0000", b"0001"
 _REQUEST = {
     "Git-Protocol": "version=2",
@@ -45,9 +31,6 @@ _REQUEST = {
     "User-Agent": "git/2.40 (buildspecd)",  # some hosts answer programs that are not git with a web page
 }
 _RESULT = "application/x-git-upload-pack-result"
-
-
-_SLICE_SECONDS = 0.25
 
 
 class NotSpoken(Exception):
@@ -66,11 +49,10 @@ class Refs:
 class LsRefs:
     """Asks servers, over connections that it keeps. Safe to share between threads."""
 
-    def __init__(self, clock: Clock | None = None, *, ca_file: str | None = None) -> None:
+    def __init__(self, clock: Clock | None = None, connections: Connections | None = None) -> None:
         self._clock = clock or SystemClock()
-        self._ca_file = ca_file
+        self._connections = connections or Connections()
         self._lock = threading.Lock()
-        self._pools: dict[tuple[str, bool], urllib3.PoolManager] = {}
         self._left_to_git: dict[tuple[object, ...], float] = {}
 
     def ask(self, remote: Remote, names: Sequence[str], stop: StopToken | None = None) -> Refs:
@@ -81,8 +63,7 @@ class LsRefs:
         """
         if remote.url.scheme not in ("http", "https") or self._is_left_to_git(remote):
             raise NotSpoken
-        _patience.stop = stop
-        answer = self._post(remote, _question(names))
+        answer = self._post(remote, _question(names), stop)
         try:
             return _read(answer)
         except NotSpoken:
@@ -95,153 +76,38 @@ class LsRefs:
             until = self._left_to_git.get(remote.url.origin)
         return until is not None and self._clock.monotonic() < until
 
-    def _post(self, remote: Remote, body: bytes) -> bytes:
+    def _post(self, remote: Remote, body: bytes, stop: StopToken | None) -> bytes:
         place = remote.url.text
         headers = dict(_REQUEST)
         if remote.credential is not None:
-            login = f"{remote.credential.username}:{remote.credential.password.reveal()}"
-            headers |= urllib3.make_headers(basic_auth=login)
-        try:
-            with self._pool(remote).request(
-                "POST",
-                f"{place.rstrip('/')}/git-upload-pack",
-                body=body,
-                headers=headers,
-                redirect=False,
-                retries=urllib3.Retry(connect=0, read=0, redirect=0, status=0, other=0),
-                preload_content=False,
-            ) as response:
-                self._judge(place, response)
-                return _content(response, place)
-        except urllib3.exceptions.SSLError as error:
-            raise explain(f"SSL certificate problem: {error}", place) from None
-        except (urllib3.exceptions.MaxRetryError, urllib3.exceptions.HTTPError) as error:
-            if isinstance(getattr(error, "reason", None), urllib3.exceptions.SSLError):
-                raise explain(f"SSL certificate problem: {error.reason}", place) from None  # type: ignore[attr-defined]
-            raise GitUnavailable(
-                f"{place}: {_cause(error)}", hint="check name, network and proxy between this host and the git server"
-            ) from None
-
-    def _judge(self, place: str, response: urllib3.BaseHTTPResponse) -> None:
-        status = response.status
-        if status == 200:
-            if response.headers.get("content-type") != _RESULT:
-                raise NotSpoken
-            return
-        if status in (401, 403, 404, 410) or status == 429 or status >= 500:
-            error = explain(f"The requested URL returned error: {status}", place)
-            if isinstance(error, GitUnavailable):
-                error.retry_after = _rest(response.headers)
-            elif status == 403 and _is_limited(response.headers):
-                error = GitUnavailable(f"{place}: the server limits our rate", hint="it is left alone for a while")
-                error.retry_after = _rest(response.headers)
-            raise error
-        raise NotSpoken
-
-    def _pool(self, remote: Remote) -> urllib3.PoolManager:
-        proxy = _proxy_for(remote)
-        key = (proxy, remote.insecure_ssl)
-        with self._lock:
-            if key not in self._pools:
-                self._pools[key] = _pool(proxy, insecure=remote.insecure_ssl, ca_file=self._ca_file)
-            return self._pools[key]
-
-
-_patience = threading.local()
-"""`stop`: the token that breaks off the request of this thread."""
-
-
-class _Patient:
-    """Waits for the first byte of an answer in slices, so that an agent that stops waits for no server."""
-
-    sock: Any
-    host: str
-
-    def getresponse(self) -> Any:
-        """Return the answer. Raises `GitUnavailable` when none comes, or when the agent stops."""
-        poll, sock = select.poll(), self.sock
-        poll.register(sock, select.POLLIN)
-        end, stop = time.monotonic() + READ_SECONDS, getattr(_patience, "stop", None)
-        while not poll.poll(_SLICE_SECONDS * 1000):
-            if stop is not None and stop.is_set:
-                raise GitUnavailable("the look at a git server was interrupted: the agent is stopping")
-            if time.monotonic() >= end:
-                raise GitUnavailable(
-                    f"{self.host}: no answer within {READ_SECONDS:g} seconds",
-                    hint="check the network between this host and the git server",
-                )
-        return super().getresponse()  # type: ignore[misc]
-
-
-class _Connection(_Patient, urllib3.connection.HTTPConnection):
-    pass
-
-
-class _SecureConnection(_Patient, urllib3.connection.HTTPSConnection):
-    pass
-
-
-class _Pool(urllib3.HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
-class _SecurePool(urllib3.HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
-def _pool(proxy: str, *, insecure: bool, ca_file: str | None) -> urllib3.PoolManager:
-    context = ssl.create_default_context(cafile=ca_file)
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    options = {
-        "num_pools": _HOSTS,
-        "maxsize": _CONNECTIONS_PER_HOST,
-        "timeout": urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-        "ssl_context": context,
-    }
-    user, password = urlsplit(proxy).username, urlsplit(proxy).password
-    login = urllib3.make_headers(proxy_basic_auth=f"{user}:{password or ''}") if user else None
-    manager = (
-        urllib3.ProxyManager(proxy, proxy_headers=login, **options)  # type: ignore[arg-type]
-        if proxy
-        else urllib3.PoolManager(**options)  # type: ignore[arg-type]
-    )
-    manager.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
-    return manager
-
-
-def _proxy_for(remote: Remote) -> str:
-    """Return the proxy that the environment names for this server, as git would see it; empty for none."""
-    if urllib.request.proxy_bypass(f"{remote.url.host}:{remote.url.port}" if remote.url.port else remote.url.host):
-        return ""
-    return urllib.request.getproxies().get(remote.url.scheme, "")
-
-
-def _content(response: urllib3.BaseHTTPResponse, place: str) -> bytes:
-    received = bytearray()
-    for piece in response.stream(1 << 16):
-        received += piece
-        if len(received) > LONGEST_ANSWER:
+            headers |= basic(remote.credential.username, remote.credential.password.reveal())
+        address = f"{place.rstrip('/')}/git-upload-pack"
+        trust = Trust(remote.insecure_ssl, remote.ca_file)
+        with self._connections.asked(
+            "POST", address, headers=headers, body=body, trust=trust, stop=stop, place=place
+        ) as response:
+            _judge(place, response)
+            content = content_of(response, LONGEST_ANSWER)
+        if content is None:
             raise GitUnavailable(f"{place}: the list of refs is longer than {LONGEST_ANSWER >> 20} MB")
-    return bytes(received)
+        return content
 
 
-def _cause(error: Exception) -> str:
-    """Return urllib3's own reason without the addresses of objects that it wraps it in."""
-    reason = getattr(error, "reason", None) or error
-    text = str(reason)
-    return (text.rpartition(">: ")[2] or text)[:300]
-
-
-def _rest(headers: Mapping[str, str]) -> float | None:
-    """Return for how many seconds the server wants to be left alone, by Retry-After; None where it does not say."""
-    text = headers.get("retry-after", "").strip()
-    return min(float(text), LONGEST_REST) if text.isascii() and text.isdigit() and len(text) < 10 else None
-
-
-def _is_limited(headers: Mapping[str, str]) -> bool:
-    return headers.get("x-ratelimit-remaining") == "0" or "retry-after" in headers
+def _judge(place: str, response: Response) -> None:
+    status = response.status
+    if status == 200:
+        if response.headers.get("content-type") != _RESULT:
+            raise NotSpoken
+        return
+    if status in (401, 403, 404, 410) or status == 429 or status >= 500:
+        error = explain(f"The requested URL returned error: {status}", place)
+        if isinstance(error, GitUnavailable):
+            error.retry_after = rest_of(response.headers)
+        elif status == 403 and is_limited(response.headers):
+            error = GitUnavailable(f"{place}: the server limits our rate", hint="it is left alone for a while")
+            error.retry_after = rest_of(response.headers)
+        raise error
+    raise NotSpoken
 
 
 # --------------------------------------------------------------------------------------------------- the protocol

@@ -45,8 +45,7 @@ class Mirrors:
 
     def path(self, remote: Remote) -> Path:
         """Return where the mirror of *remote* is, or will be. The name says nothing about URL or credential."""
-        identity = remote.credential.fingerprint if remote.credential else ""
-        digest = hashlib.sha256(f"{remote.url.text}\n{identity}".encode()).hexdigest()
+        digest = hashlib.sha256(f"{remote.url.text}\n{remote.fingerprint}".encode()).hexdigest()
         return self.root / f"{digest}.git"
 
     def mirror(self, remote: Remote) -> Mirror:

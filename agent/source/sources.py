@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from agent.errors import BuildspecdError, DiskFull, SourceNotFound, SourceRefused
+from agent.errors import BuildspecdError, DiskFull, SourceNotFound, SourceRefused, UserError
 from agent.kit.service import StopToken
 from agent.model.project import GIT_TYPES, Source
-from agent.source import refs
+from agent.model.secret import Secret
+from agent.source import lfs, refs
 from agent.source import remote as remotes
 from agent.source import version as versions
 from agent.source.checkout import DEEPEST, check_out, empty
-from agent.source.credentials import CredentialFor, Remote, remote_of
+from agent.source.connections import Connections
+from agent.source.credentials import CredentialFor, GitCredential, Given, Keyring, Remote, remote_of
 from agent.source.directory import copy_directory, head_of
 from agent.source.errand import Errand, go_on
 from agent.source.failures import MirrorBroken
@@ -27,6 +31,9 @@ from agent.source.submodules import check_out_submodules
 from agent.source.version import Version, branch_of
 
 Say = Callable[[str], None]
+T = TypeVar("T")
+
+_NO_ACCESS = re.compile(r"(?<!ref )(error: 40[134]|error: 410|[Nn]ot found|does not exist|could not be found)")
 
 
 @dataclass(frozen=True)
@@ -62,12 +69,18 @@ def no_credential(_: Source) -> None:
     """Let nobody in anywhere: for public repositories and those of this machine."""
 
 
+def no_bundle(_: Source, __: str | None) -> None:
+    """Believe the system's certificates."""
+
+
 class Sources:
     """Fetches sources. Safe to share between threads; two fetches of one repository wait for each other.
 
-    *mirrors* is the directory of the bare copies. *credential_for* is asked anew for each fetch and each look, since
-    tokens expire. *skip* are directories that a copied working tree leaves out (the agent's own state). *others* adds
-    source types by name.
+    *mirrors* is the directory of the bare copies. *keyring* (or *credential_for*, where a function is enough) is asked
+    anew for each fetch and each look, since tokens expire; what it gave is asked for once more where the server refuses
+    it, since tokens are replaced, too. *ca_file* gives the certificates to believe, for a source and the
+    `environment.certificate` of its build, where that is known. *skip* are directories that a copied working tree
+    leaves out (the agent's own state). *others* adds source types by name.
     """
 
     def __init__(
@@ -75,14 +88,18 @@ class Sources:
         mirrors: Path,
         *,
         credential_for: CredentialFor = no_credential,
+        keyring: Keyring | None = None,
+        ca_file: Callable[[Source, str | None], Path | None] = no_bundle,
+        connections: Connections | None = None,
         skip: Collection[Path] = (),
         others: Mapping[str, Fetcher] | None = None,
         git: Git | None = None,
     ) -> None:
         self._git = git or Git()
-        self._ls_refs = LsRefs()
+        self._ls_refs = LsRefs(connections=connections)
         self.mirrors = Mirrors(mirrors, self._git)
-        self._credential_for = credential_for
+        self._keyring: Keyring = keyring or Given(credential_for)
+        self._ca_file = ca_file
         self._skip = tuple(skip)
         self._others = dict(others or {})
 
@@ -96,27 +113,35 @@ class Sources:
         ref: str | None = None,
         check: Callable[[], None] = go_on,
         scratch: Path | None = None,
+        certificate: str | None = None,
     ) -> Revision:
         """Make *workspace* hold *source* at *version* (service.md 1.4; None: tip of the default branch).
 
         *ref* is the branch or tag that a bare commit id was seen on; with it only that one is fetched. *say* gets lines
         for the build's log; *check* is called now and then, and may raise to end it. *scratch* is a private directory
-        for what is on its way, on the disk of the workspace. Running it twice gives the same result. Raises
-        `SourceNotFound`, `SourceRefused`, `GitUnavailable`, `AwsUnavailable`, `DiskFull`.
+        for what is on its way, on the disk of the workspace. *certificate* is the build's `environment.certificate`,
+        which is believed as well. Running it twice gives the same result. Raises `SourceNotFound`, `SourceRefused`,
+        `GitUnavailable`, `AwsUnavailable`, `DiskFull`.
         """
         try:
             if source.type in self._others:
                 errand = Errand(say, check, scratch or workspace.parent)
                 return self._others[source.type](source, version, workspace, errand)
-            return self._fetch_any(source, version, workspace, say, ref)
+            return self._fetch_any(source, version, workspace, say, ref, certificate)
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
             raise DiskFull(f"no space left for the source in {workspace}", hint="free some disk space") from error
 
-    def _fetch_any(self, source: Source, version: str | None, workspace: Path, say: Say, ref: str | None) -> Revision:
+    def _fetch_any(
+        self, source: Source, version: str | None, workspace: Path, say: Say, ref: str | None, certificate: str | None
+    ) -> Revision:
         if source.type in GIT_TYPES:
-            return self._fetch_git(source, version, workspace, say, ref)
+            return self._entering(
+                source,
+                lambda remote: self._fetch_git(source, remote, version, workspace, say, ref),
+                certificate,
+            )
         if source.type == "DIRECTORY":
             return self._copy(source, workspace)
         if source.type == "NO_SOURCE":
@@ -129,29 +154,101 @@ class Sources:
 
         They exist after this call, and are only those of these sources: one project's code is not shown to another.
         """
-        paths = [self.mirrors.mirror(self._remote(one)).path for one in sources if one.type in GIT_TYPES]
+        paths = [self.mirrors.mirror(self._seen(one)).path for one in sources if one.type in GIT_TYPES]
         return tuple(dict.fromkeys(paths))
 
     def heads(self, source: Source, names: Sequence[str] = (), stop: StopToken | None = None) -> Heads:
         """Return HEAD and the wanted refs of a git source, as they are on the server now (`remote.read_heads`)."""
-        return remotes.read_heads(self._git, self._remote(source), names, stop, ls_refs=self._ls_refs)
+
+        def look(remote: Remote) -> Heads:
+            return remotes.read_heads(self._git, remote, names, stop, ls_refs=self._ls_refs)
+
+        return self._entering(source, look)
 
     def change(self, source: Source, ref: str, old: str | None, new: str) -> Change:
         """Return what the step from *old* to *new* touched; for a new branch, what its last commit touched."""
-        mirror = self.mirrors.mirror(self._remote(source))
-        commit = _obtain_sha(mirror, Version(ref=ref, sha=new))
+
+        def bring(remote: Remote) -> tuple[Mirror, str]:
+            mirror = self.mirrors.mirror(remote)
+            return mirror, _obtain_sha(mirror, Version(ref=ref, sha=new))
+
+        mirror, commit = self._entering(source, bring)
         before = mirror.find(old) if old else None
         span = [before, commit] if before else ["--root", "-m", "--first-parent", commit]
         listing = mirror.run("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", "--no-renames", *span)
         message = mirror.run("log", "-1", "--format=%B", commit).text
         return Change(tuple(path for path in listing.text.split("\0") if path), message.strip())
 
+    def pull_change(self, source: Source, ref: str, base: str, head: str) -> Change:
+        """Return what a pull request brings: *head* since it left *base*, a commit or the full name of a branch.
+
+        *ref* is where the server shows *head*. Raises `SourceNotFound`, `SourceRefused`, `GitUnavailable`.
+        """
+
+        def bring(remote: Remote) -> tuple[Mirror, str, str]:
+            mirror = self.mirrors.mirror(remote)
+            commit = _obtain_sha(mirror, Version(ref=ref, sha=head))
+            if base.startswith("refs/"):
+                return mirror, commit, _obtain_ref(mirror, base, narrow=False)
+            return mirror, commit, _obtain_sha(mirror, Version(sha=base))
+
+        mirror, commit, trunk = self._entering(source, bring)
+        fork = mirror.run("merge-base", trunk, commit)
+        since = fork.text if fork.status == 0 and fork.text else trunk
+        listing = mirror.run("diff-tree", "-r", "-z", "--name-only", "--no-commit-id", "--no-renames", since, commit)
+        message = mirror.run("log", "-1", "--format=%B", commit).text
+        return Change(tuple(path for path in listing.text.split("\0") if path), message.strip())
+
+    def whole_id(self, source: Source, beginning: str) -> str:
+        """Return the id of the commit that begins with *beginning*. Raises `SourceNotFound`, and what fetching does."""
+
+        def bring(remote: Remote) -> str | None:
+            mirror = self.mirrors.mirror(remote)
+            mirror.fetch_all()
+            return mirror.find(beginning)
+
+        if found := self._entering(source, bring):
+            return found
+        raise SourceNotFound(f"{source.location}: no branch reaches commit {beginning}", hint="was its branch removed?")
+
     def remote(self, source: Source) -> Remote | None:
         """Return where a git source lies and how it is entered now; None for a source of another kind."""
         return self._remote(source) if source.type in GIT_TYPES else None
 
-    def _remote(self, source: Source) -> Remote:
-        return remote_of(source, self._credential_for(source))
+    def _remote(self, source: Source, certificate: str | None = None) -> Remote:
+        ca_file = self._ca_file(source, certificate) if (source.location or "").startswith("https:") else None
+        remote = remote_of(source, self._keyring(source), ca_file=ca_file)
+        return replace(remote, enter=self._keyring, source=source)
+
+    def _seen(self, source: Source) -> Remote:
+        """Return the remote as far as its mirror depends on it; no credential is had for that where there is a name."""
+        identity = self._keyring.identity(source)
+        if identity is None:
+            return self._remote(source)
+        return remote_of(source, GitCredential("", Secret(""), identity) if identity else None)
+
+    def _entering(self, source: Source, act: Callable[[Remote], T], certificate: str | None = None) -> T:
+        """Return what *act* makes of the remote; with another login where the first is refused and was replaced."""
+        try:
+            remote = self._remote(source, certificate)
+            try:
+                return act(remote)
+            except SourceRefused:
+                self._keyring.forget(source)
+                again = self._remote(source, certificate)
+                if (again.credential, again.ssh) == (remote.credential, remote.ssh):
+                    raise
+            return act(again)
+        except (SourceRefused, SourceNotFound) as error:
+            self._advise(source, error)
+            raise
+
+    def _advise(self, source: Source, error: UserError) -> None:
+        """Say with what the source was entered, where that may be why it did not open."""
+        advice = self._keyring.advice(source)
+        about_access = isinstance(error, SourceRefused) or _NO_ACCESS.search(error.message)
+        if advice and about_access and advice not in error.hint:
+            error.hint = f"{error.hint}; {advice}" if error.hint else advice
 
     def _copy(self, source: Source, workspace: Path) -> Revision:
         location = source.location or ""
@@ -160,11 +257,13 @@ class Sources:
         ref, sha = head_of(directory)
         return Revision(sha, ref)
 
-    def _fetch_git(self, source: Source, text: str | None, workspace: Path, say: Say, ref: str | None) -> Revision:
+    def _fetch_git(
+        self, source: Source, remote: Remote, text: str | None, workspace: Path, say: Say, ref: str | None
+    ) -> Revision:
         asked = versions.parse(text, pull_requests=source.type != "BITBUCKET")
         # A bare commit means a full download (service.md 1.4); where history is cut nobody would see the rest.
         version = asked.with_ref(ref) if _is_narrow(source) else asked
-        mirror = self.mirrors.mirror(self._remote(source))
+        mirror = self.mirrors.mirror(remote)
         try:
             revision = self._check_out(source, mirror, version, workspace, say)
         except MirrorBroken:
@@ -179,6 +278,7 @@ class Sources:
         check_out(mirror, revision.sha, workspace, ref=revision.ref, depth=source.git_clone_depth)
         if source.git_submodules_config is not None and source.git_submodules_config.fetch_submodules:
             check_out_submodules(mirror, revision.sha, workspace, say)
+        lfs.fill(mirror, workspace, say)
         return revision
 
 

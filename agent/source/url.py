@@ -139,3 +139,11 @@ def _with_scheme(text: str) -> tuple[GitUrl, EmbeddedLogin | None]:
 def without_logins(text: str) -> str:
     """Return *text* with `user:password@` taken out of every URL in it."""
     return re.sub(r"(?P<scheme>[a-z]+://)[^/@\s']+@", r"\g<scheme>", text)
+
+
+def holds_password(location: str) -> bool:
+    """Whether a password is written into *location*."""
+    try:
+        return bool(urlsplit(location).password)
+    except ValueError:
+        return False

@@ -58,6 +58,16 @@ def parse(text: str | None, *, pull_requests: bool = True) -> Version:
     return Version(ref=word) if word.startswith("refs/") else Version(name=word)
 
 
+def is_pull_request(text: str | None) -> bool:
+    """Whether *text* is `pr/N`."""
+    return _PULL.fullmatch(text or "") is not None
+
+
+def pinned(text: str | None, sha: str | None) -> str | None:
+    """Return what fetches exactly commit *sha* of a pull request *text* (`pr/7`); any other *text* as it stands."""
+    return f"{text}^{{{sha}}}" if sha and is_pull_request(text) and _SHA.fullmatch(sha) else text
+
+
 def is_ref(text: str) -> bool:
     """Whether *text* can be the full name of a ref."""
     return text.startswith("refs/") and is_ref_name(text)

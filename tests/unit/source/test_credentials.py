@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from agent.aws import Aws, AwsRefused
 from agent.errors import SourceRefused
 from agent.model.project import Source
 from agent.model.secret import Secret
@@ -60,3 +62,27 @@ def test_a_line_break_in_a_token_cannot_reach_git() -> None:
     with pytest.raises(SourceRefused, match="line break") as caught:
         GitCredential("me", Secret("good\nhost=evil"))
     assert "good" not in str(caught.value)
+
+
+def test_a_server_that_repeats_our_password_does_not_bring_it_into_a_message() -> None:
+    remote = remote_of(Source(type="GIT", location="https://h/a.git"), GitCredential("me", Secret("p/ss")))
+    told = remote.without_secrets("remote: Basic bWU6cC9zcw== p/ss https://me:p%2Fss@h denied")
+    assert told == "remote: Basic *** *** https://me:***@h denied"
+    bare = remote_of(Source(type="GIT", location="https://h/a.git"), None)
+    assert bare.without_secrets("as it is") == "as it is"
+
+
+def test_the_keys_of_this_host_are_those_that_hold_now(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_CONTAINER_CREDENTIALS_FULL_URI"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKID")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert Aws(region="eu-west-1").frozen_keys() == ("AKID", "secret", None)
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(AwsRefused, match="no AWS credentials") as caught:
+        Aws(region="eu-west-1").frozen_keys()
+    assert "instance role" in caught.value.hint

@@ -16,6 +16,7 @@ from agent.errors import GitUnavailable, SourceNotFound, SourceRefused
 from agent.model.project import Source
 from agent.model.secret import Secret
 from agent.source import lsrefs
+from agent.source.connections import LONGEST_REST
 from agent.source.credentials import GitCredential, Remote, remote_of
 from agent.source.git import Git
 from agent.source.lsrefs import LsRefs, NotSpoken
@@ -75,7 +76,7 @@ def test_a_redirect_is_left_to_git_and_gets_no_credential(repository: Repository
         (404, {}, SourceNotFound, None),
         (429, {"Retry-After": "120"}, GitUnavailable, 120),
         (503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}, GitUnavailable, None),
-        (403, {"X-RateLimit-Remaining": "0", "Retry-After": "999999"}, GitUnavailable, lsrefs.LONGEST_REST),
+        (403, {"X-RateLimit-Remaining": "0", "Retry-After": "999999"}, GitUnavailable, LONGEST_REST),
         (502, {}, GitUnavailable, None),
     ],
 )
