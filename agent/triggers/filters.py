@@ -1,27 +1,28 @@
-"""Filters: which pushes a project's `filterGroups` let through (service.md 3.3). Pure."""
+"""Filters: which changes a project's `filterGroups` let through, and which filter decided (service.md 3.3). Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
-from agent.errors import RequestInvalid
 from agent.model.project import Project, WebhookFilter
+from agent.triggers.patterns import compile_pattern, fits, found
 
-_LONGEST_PATTERN = 2000
-_LONGEST_TEXT = 8192
+__all__ = ["Decision", "Push", "compile_pattern", "decide", "groups_of", "judge", "lets_through", "passes"]
+
 _CHANGE = frozenset({"FILE_PATH", "COMMIT_MESSAGE"})
 _KNOWN_TO_GIT = frozenset({"EVENT", "HEAD_REF", "REPOSITORY_NAME"}) | _CHANGE
+_SKIP_WORDS = ("[skip ci]", "[ci skip]", "[no ci]")
+_MOST_WORDS = 3
 
 
 @dataclass(frozen=True)
 class Push:
     """A change that a filter may look at. None is what this trigger cannot know; no filter on it is ever true.
 
-    `change` is asked at most when a filter needs it and all cheaper ones of its group hold: it gives the paths touched
-    and the message of the head commit.
+    `paths` and `message` are what the change touched and the message of its head commit. Where they are None, `change`
+    is asked for both, at most when a filter needs it and all cheaper ones of its group hold. `later` says that somebody
+    with more time will know.
     """
 
     event: str = "PUSH"
@@ -30,16 +31,71 @@ class Push:
     actor: str | None = None
     repository: str | None = None
     organization: str | None = None
+    tag_name: str | None = None
+    release_name: str | None = None
+    workflow_name: str | None = None
+    paths: Sequence[str] | None = None
+    message: str | None = None
     change: Callable[[], tuple[Sequence[str], str]] | None = None
+    later: bool = False
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Whether a change passes, and which filter decided it. None: only a look at the repository can tell."""
+
+    passes: bool | None
+    reason: str
+
+
+def passes(project: Project, push: Push) -> bool:
+    """Whether a project builds *push*: its filter groups, and `agent.skip_ci`."""
+    return decide(project, push).passes is True
+
+
+def decide(project: Project, push: Push) -> Decision:
+    """Return what a project makes of *push*, with the reason: its filter groups, then `agent.skip_ci`.
+
+    Raises `RequestInvalid` for a pattern that RE2 does not take.
+    """
+    made = judge(groups_of(project), push, strict_actor=project.agent.strict_actor_match)
+    if made.passes is False or not project.agent.skip_ci or push.event != "PUSH":
+        return made
+    texts = _texts("COMMIT_MESSAGE", push)
+    if texts is None:
+        return Decision(None, "agent.skip_ci needs the commit's message") if push.later else made
+    word = next((word for word in _SKIP_WORDS for text in texts if word in text.lower()), None)
+    return Decision(False, f"the commit's message says {word}, and agent.skip_ci holds") if word else made
 
 
 def lets_through(groups: Sequence[Sequence[WebhookFilter]], push: Push) -> bool:
-    """Whether at least one group has all its filters true; with no groups every push passes.
+    """Whether at least one group has all its filters true; with no groups every push passes, and nothing else.
 
     Patterns are searched for, not anchored; `excludeMatchedPattern` turns a filter round, but one about something
     unknown stays false. Raises `RequestInvalid` for a pattern outside of RE2's language.
     """
-    return not groups or any(_holds(group, push) for group in groups)
+    return judge(groups, push, strict_actor=False).passes is True
+
+
+def judge(groups: Sequence[Sequence[WebhookFilter]], push: Push, *, strict_actor: bool) -> Decision:
+    """Return whether a group has all its filters true, and which filter decided.
+
+    With *strict_actor* an ACTOR_ACCOUNT_ID pattern that lets in has to fit the whole id; one that keeps out is searched
+    for all the same, which keeps out more. Raises `RequestInvalid` for a pattern outside of RE2's language.
+    """
+    if not groups:
+        if push.event == "PUSH":
+            return Decision(True, "there are no filter groups, so every push is built")
+        return Decision(False, f"there are no filter groups, so pushes alone are built, and this is {push.event}")
+    failures, waiting = [], ""
+    for number, group in enumerate(groups, 1):
+        made = _group(group, push, strict_actor)
+        if made.passes:
+            return Decision(True, f"group {number}: {made.reason}")
+        if made.passes is None:
+            waiting = waiting or f"group {number}: {made.reason}"
+        failures.append(f"group {number}: {made.reason}")
+    return Decision(None, waiting) if waiting else Decision(False, "; ".join(failures))
 
 
 def groups_of(project: Project) -> tuple[tuple[WebhookFilter, ...], ...]:
@@ -49,7 +105,8 @@ def groups_of(project: Project) -> tuple[tuple[WebhookFilter, ...], ...]:
         return ()
     if webhook.filter_groups or not webhook.branch_filter:
         return webhook.filter_groups
-    return ((WebhookFilter(type="HEAD_REF", pattern=f"^refs/heads/(?:{webhook.branch_filter})$"),),)
+    branch = WebhookFilter(type="HEAD_REF", pattern=f"^refs/heads/(?:{webhook.branch_filter})$")
+    return ((WebhookFilter(type="EVENT", pattern="PUSH"), branch),)
 
 
 def unsupported_filters(project: Project) -> tuple[str, ...]:
@@ -68,91 +125,49 @@ def unsupported_filters(project: Project) -> tuple[str, ...]:
     return tuple(dict.fromkeys(sentences))
 
 
-@lru_cache(maxsize=1024)
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """Return *pattern* compiled, if RE2 would take it: no look-around, back-reference, possessive or atomic part.
-
-    Raises `RequestInvalid`.
-    """
-    if len(pattern) > _LONGEST_PATTERN:
-        raise RequestInvalid(f"filter pattern is longer than {_LONGEST_PATTERN} signs", hint="shorten the pattern")
-    if reason := _outside_re2(pattern):
-        raise RequestInvalid(f"filter pattern {pattern!r} uses {reason}", hint="use RE2 syntax, as CodeBuild does")
-    try:
-        return re.compile(pattern)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise RequestInvalid(f"filter pattern {pattern!r} is not a regular expression: {error}") from None
-
-
-def _outside_re2(pattern: str) -> str:
-    """Name the construct that Python knows and RE2 does not; character classes and escaped signs are passed over."""
-    index, opened, after_repeat = 0, -1, False
-    while index < len(pattern):
-        sign, rest = pattern[index], pattern[index:]
-        if sign == "\\":
-            if opened < 0 and re.match(r"\\[1-9]|\\k", rest):
-                return "a back-reference"
-            index += 2
-            after_repeat = False
-            continue
-        if opened >= 0:
-            if sign == "]" and pattern[opened + 1 : index] not in {"", "^"}:
-                opened = -1
-            index, after_repeat = index + 1, False
-            continue
-        if sign == "[":
-            opened = index
-        elif reason := _group_reason(rest):
-            return reason
-        elif sign == "+" and after_repeat:
-            return "a possessive quantifier"
-        after_repeat = sign in "*+?" or (sign == "}" and _closes_repeat(pattern[:index]))
-        if sign == "(" and rest.startswith("(?"):
-            index, after_repeat = index + 1, False
-        index += 1
-    return ""
-
-
-def _group_reason(rest: str) -> str:
-    if rest.startswith(("(?=", "(?!", "(?<=", "(?<!")):
-        return "look-around"
-    if rest.startswith("(?P="):
-        return "a back-reference"
-    if rest.startswith("(?>"):
-        return "an atomic group"
-    if rest.startswith(("(?(", "(?#")):
-        return "a conditional or comment group"
-    return ""
-
-
-def _closes_repeat(before: str) -> bool:
-    return re.search(r"\{\d*(,\d*)?$", before) is not None
-
-
-def _holds(group: Sequence[WebhookFilter], push: Push) -> bool:
+def _group(group: Sequence[WebhookFilter], push: Push, strict_actor: bool) -> Decision:
     cheap_first = sorted(group, key=lambda one: one.type in _CHANGE)
-    return all(_is_true(one, push) for one in cheap_first)
+    waiting = ""
+    for one in cheap_first:
+        texts = _texts(one.type, push)
+        if texts is None and push.later and one.type in _CHANGE:
+            waiting = waiting or f"{one.type} needs a look at the repository"
+            continue
+        held, seen = _is_true(one, texts, push, strict_actor)
+        if not held:
+            return Decision(False, f"{_shown(one)} is not true of {seen}")
+    if waiting:
+        return Decision(None, waiting)
+    return Decision(True, "all true: " + ", ".join(_shown(one) for one in group))
 
 
-def _is_true(one: WebhookFilter, push: Push) -> bool:
-    texts = _texts(one.type, push)
+def _is_true(
+    one: WebhookFilter, texts: Sequence[str] | None, push: Push, strict_actor: bool
+) -> tuple[bool, str]:  # fmt: skip
+    """Return whether a filter holds, and what it was held against."""
     if texts is None:
-        return False
+        return False, "what nobody knows of this event"
     if one.type == "EVENT":
         matched = push.event in _events(one.pattern)
     else:
-        pattern = compile_pattern(one.pattern)
-        matched = any(pattern.search(text[:_LONGEST_TEXT]) is not None for text in texts)
-    return matched is not one.exclude_matched_pattern
+        strictly = strict_actor and one.type == "ACTOR_ACCOUNT_ID" and not one.exclude_matched_pattern
+        test = fits if strictly else found
+        matched = any(test(one.pattern, text) for text in texts)
+    more = f" and {len(texts) - _MOST_WORDS} more" if len(texts) > _MOST_WORDS else ""
+    return matched is not one.exclude_matched_pattern, f"{[text[:100] for text in texts[:_MOST_WORDS]]}{more}"
+
+
+def _shown(one: WebhookFilter) -> str:
+    return f"{'not ' if one.exclude_matched_pattern else ''}{one.type} {one.pattern}"
 
 
 def _texts(kind: str, push: Push) -> Sequence[str] | None:
-    """Return what a filter of *kind* looks at; None where nobody knows."""
-    if kind in _CHANGE:
-        if push.change is None:
-            return None
-        paths, message = push.change()
-        return paths if kind == "FILE_PATH" else (message,)
+    """Return what a filter of *kind* looks at; None where nobody knows (yet)."""
+    if kind == "FILE_PATH":
+        return push.paths if push.paths is not None or push.change is None else push.change()[0]
+    if kind == "COMMIT_MESSAGE":
+        message = push.message if push.message is not None or push.change is None else push.change()[1]
+        return None if message is None else (message,)
     value = {
         "EVENT": push.event,
         "HEAD_REF": push.head_ref,
@@ -160,6 +175,9 @@ def _texts(kind: str, push: Push) -> Sequence[str] | None:
         "ACTOR_ACCOUNT_ID": push.actor,
         "REPOSITORY_NAME": push.repository,
         "ORGANIZATION_NAME": push.organization,
+        "TAG_NAME": push.tag_name,
+        "RELEASE_NAME": push.release_name,
+        "WORKFLOW_NAME": push.workflow_name,
     }.get(kind)
     return None if value is None else (value,)
 

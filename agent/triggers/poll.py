@@ -17,7 +17,7 @@ from agent.source.bucket import Standing
 from agent.source.remote import Heads
 from agent.triggers import changes, uploads
 from agent.triggers.changes import Change
-from agent.triggers.filters import Push, groups_of, lets_through
+from agent.triggers.filters import Push, passes
 from agent.triggers.rounds import Rounds
 from agent.triggers.target import PollTarget
 
@@ -78,6 +78,7 @@ class Poll:
         self._rounds = Rounds(self._chance)
         self._settled: dict[str, tuple[Project, Heads]] = {}
         self._moved: set[str] = set()
+        self._turns: dict[str, threading.Lock] = {}
         self._pool: ThreadPoolExecutor | None = None
         self._stop = StopToken()
         self._crash: BaseException | None = None
@@ -110,7 +111,7 @@ class Poll:
         """Look at one project once, and submit what is new; returns the requests. Raises what the remote raises."""
         project = target.project
         if project.source.type == "S3":
-            return self._look_at_upload(project, stop or self._stop)
+            return self.look_at_upload(project, stop or self._stop)
         if sha := changes.fixed_commit(project):
             return self._ask_for(project, {"commit": sha}, None)
         wanted = changes.wanted_refs(project)
@@ -127,7 +128,16 @@ class Poll:
         self._settle(project, heads)
         return asked
 
-    def _look_at_upload(self, project: Project, stop: StopToken) -> list[BuildRequest]:
+    def look_at_upload(
+        self, project: Project, stop: StopToken, initiator: str = changes.INITIATOR
+    ) -> list[BuildRequest]:
+        """Look at a source in S3, and submit what is new; one look at a time: each starts where the last one ended."""
+        with self._lock:
+            turn = self._turns.setdefault(project.name, threading.Lock())
+        with turn:
+            return self._look_at_upload(project, stop, initiator)
+
+    def _look_at_upload(self, project: Project, stop: StopToken, initiator: str) -> list[BuildRequest]:
         standing = uploads.fixed_upload(project) or (self._standing and self._standing(project.source, stop))
         if standing is None or stop.is_set:
             return []
@@ -135,6 +145,7 @@ class Poll:
         request = uploads.find_upload(project, standing, self._cursors.get(key))
         if request is None:
             return []
+        request = request.evolve(initiator=initiator)
         self._submit(request)
         self._cursors.set(key, uploads.seen_upload(standing))
         with self._lock:
@@ -171,7 +182,7 @@ class Poll:
             repository=(project.source.location or "").rstrip("/").rpartition("/")[2].removesuffix(".git"),
             change=(lambda: ask(project.source, change.ref, change.old, change.new)) if ask else None,
         )
-        return lets_through(groups_of(project), push)
+        return passes(project, push)
 
     def _is_settled(self, project: Project, heads: Heads) -> bool:
         with self._lock:

@@ -29,7 +29,9 @@ def start(directory: Path) -> tuple[subprocess.Popen[bytes], int]:
 def deliver(port: int, number: int) -> int:
     """Send delivery *number*; return the status of the answer, 0 where there was none."""
     body = body_of(
-        hooks.github_push(f"refs/heads/b{number}", after=f"{number + 1:040x}", url=f"https://github.com/octo/p{number % PROJECTS}")
+        hooks.github_push(
+            f"refs/heads/b{number}", after=f"{number + 1:040x}", url=f"https://github.com/octo/p{number % PROJECTS}"
+        )
     )
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     try:
@@ -55,7 +57,9 @@ def test_a_burst_of_deliveries_loses_none_that_was_answered_when_the_daemon_is_k
         list(pool.map(send, range(DELIVERIES)))
     process.wait(10)
     assert DELIVERIES // 2 <= len(answered) < DELIVERIES
-    stored = {int(build.source_version or "0", 16) - 1 for build in Builds(Database(tmp_path / "agent.db")).list(limit=1000)}
+    stored = {
+        int(build.source_version or "0", 16) - 1 for build in Builds(Database(tmp_path / "agent.db")).list(limit=1000)
+    }
     assert set(answered) <= stored
 
     process, port = start(tmp_path)

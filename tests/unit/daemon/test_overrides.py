@@ -13,6 +13,7 @@ from tests.unit.notify.builds import a_full_project
 from tests.unit.store.samples import a_project
 
 PROJECT = a_project()
+ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:ci/git-AbCdEf"
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_an_override_of_a_whole_part_replaces_it() -> None:
         "secondarySourcesOverride": [{"type": "S3", "location": "b/k", "sourceIdentifier": "data"}],
         "secondarySourcesVersionOverride": [{"sourceIdentifier": "data", "sourceVersion": "v1"}],
         "secondaryArtifactsOverride": [{"type": "S3", "location": "b", "artifactIdentifier": "docs"}],
-        "sourceAuthOverride": {"type": "SECRETS_MANAGER", "resource": "s"},
+        "sourceAuthOverride": {"type": "SECRETS_MANAGER", "resource": ARN},
         "gitSubmodulesConfigOverride": {"fetchSubmodules": True},
         "buildStatusConfigOverride": {"context": "ci"},
         "registryCredentialOverride": {"credential": "c", "credentialProvider": "SECRETS_MANAGER"},
@@ -80,7 +81,7 @@ def test_an_override_of_a_whole_part_replaces_it() -> None:
     assert changed["secondarySources"][0]["sourceIdentifier"] == "data"
     assert changed["secondarySourceVersions"] == [{"sourceIdentifier": "data", "sourceVersion": "v1"}]
     assert changed["secondaryArtifacts"][0]["artifactIdentifier"] == "docs"
-    assert changed["source"]["auth"] == {"type": "SECRETS_MANAGER", "resource": "s"}
+    assert changed["source"]["auth"] == {"type": "SECRETS_MANAGER", "resource": ARN}
     assert changed["source"]["gitSubmodulesConfig"] == {"fetchSubmodules": True}
     assert changed["source"]["buildStatusConfig"] == {"context": "ci"}
     assert changed["environment"]["registryCredential"]["credential"] == "c"
@@ -152,3 +153,28 @@ def test_a_refusal_does_not_tell_the_value_of_a_variable() -> None:
     with pytest.raises(RequestInvalid) as caught:
         variables({"environmentVariablesOverride": entries})
     assert "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"sourceAuthOverride": {"type": "SECRETS_MANAGER", "resource": "ghp_token"}},
+        {"sourceAuthOverride": {"type": "OAUTH", "resource": "ghp_token"}},
+        {"sourceLocationOverride": "https://me:ghp_token@github.com/a/b"},
+        {
+            "secondarySourcesOverride": [
+                {"type": "GIT", "location": "https://me:ghp_token@h/b", "sourceIdentifier": "x"},
+            ]
+        },
+        {
+            "secondarySourcesOverride": [
+                {"type": "GIT", "location": "h", "auth": {"type": "SECRETS_MANAGER", "resource": "ghp_token"}}
+            ]
+        },
+    ],
+)
+def test_a_token_in_an_override_is_refused_since_it_would_be_stored(overrides: dict[str, Any]) -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        effective(PROJECT, overrides)
+    assert "ghp_token" not in str(caught.value) + caught.value.hint
+    assert "Override" in str(caught.value)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from agent.errors import RequestInvalid
-from agent.model.project import Environment, Project, Source, Webhook, WebhookFilter
-from agent.triggers.filters import Push, compile_pattern, groups_of, lets_through, unsupported_filters
+from agent.model.project import AgentOptions, Environment, Project, Source, Webhook, WebhookFilter
+from agent.triggers.filters import Push, compile_pattern, groups_of, judge, lets_through, passes, unsupported_filters
 
 
 def one(kind: str, pattern: str, *, exclude: bool = False) -> WebhookFilter:
@@ -108,3 +110,28 @@ def test_the_old_branch_filter_is_one_on_the_whole_branch_name() -> None:
     groups = groups_of(project(branch_filter="rel-.*"))
     assert lets_through(groups, Push(head_ref="refs/heads/rel-1"))
     assert not lets_through(groups, Push(head_ref="refs/heads/my-rel-1"))
+
+
+def test_without_groups_pushes_alone_are_built() -> None:
+    assert not lets_through([], Push(event="PULL_REQUEST_CREATED"))
+    assert passes(project(), Push(head_ref="refs/heads/x"))
+
+
+def test_a_pattern_takes_no_longer_than_the_text_is_long() -> None:
+    assert not lets_through([[PUSH, one("HEAD_REF", "(a+)+$")]], Push(head_ref="a" * 5000 + "!"))
+
+
+def test_what_is_known_later_is_neither_true_nor_false() -> None:
+    groups = [[PUSH, one("HEAD_REF", "main"), one("FILE_PATH", "^src/")]]
+    push = Push(head_ref="refs/heads/main", later=True)
+    assert judge(groups, push, strict_actor=True).passes is None
+    assert judge(groups, replace(push, head_ref="refs/heads/x"), strict_actor=True).passes is False
+    assert judge([*groups, [PUSH]], push, strict_actor=True).passes is True
+    assert judge(groups, replace(push, paths=["src/a"]), strict_actor=True).passes is True
+
+
+def test_polled_changes_obey_skip_ci_too() -> None:
+    skipping = project().evolve(agent=AgentOptions(skip_ci=True))
+    assert not passes(skipping, Push(change=lambda: ([], "x [ci skip]")))
+    assert passes(skipping, Push(change=lambda: ([], "x")))
+    assert passes(skipping, Push()), "nobody can say what the message is"
