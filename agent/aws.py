@@ -163,6 +163,23 @@ class Aws:
             who = self.client("sts").get_caller_identity()
         return f"{who['Account']} as {who['Arn']}"
 
+    def frozen_keys(self) -> tuple[str, str, str | None]:
+        """Return access key id, secret key and session token as they are now; botocore renews those that end.
+
+        Raises `AwsRefused` where there are none.
+        """
+        with translated("credentials"):
+            found: Any = self._open().get_credentials()
+            keys = found.get_frozen_credentials() if found is not None else None
+        if keys is None or not keys.access_key or not keys.secret_key:
+            raise AwsRefused(
+                "no AWS credentials were found",
+                reason="NoCredentials",
+                text="no AWS credentials were found",
+                hint="give the host an instance role, or set aws.profile in agent.yml",
+            )
+        return str(keys.access_key), str(keys.secret_key), keys.token
+
     def in_sight(self) -> bool:
         """Whether AWS credentials are likely to be found; asks nobody and imports nothing, so that it costs nothing."""
         return self._profile is not None or self._endpoint_url is not None or _traces(os.environ)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
+from agent.app.looks import look_at_sources
 from agent.app.workshop import aws_of
 from agent.container.docker import DockerEngine
 from agent.daemon import doctor
 from agent.daemon.doctor import Check
 from agent.errors import SettingsInvalid
 from agent.settings.live import LiveConfiguration
+from agent.triggers.sqs import Queue
 
 __all__ = ["Check", "check_host"]
 
@@ -21,6 +24,7 @@ def check_host(config: Path | None) -> list[Check]:
     except SettingsInvalid as error:
         return [Check("configuration", "fail", str(problem), "mend the file") for problem in error.problems]
     aws = aws_of(live.settings)
+    queue_url = live.settings.queue.url
     return doctor.examine(
         doctor.Host(
             engine=DockerEngine(),
@@ -29,5 +33,17 @@ def check_host(config: Path | None) -> list[Check]:
             account=aws.identify if aws.in_sight() else None,
             problems=[str(problem) for problem in live.problems],
             projects=list(live.projects.values()),
+            looks=_looks(live),
+            queue=Queue(aws, queue_url).waiting if queue_url else None,
         )
     )
+
+
+def _looks(live: LiveConfiguration) -> Callable[[], list[Check]]:
+    def look() -> list[Check]:
+        return [
+            Check(f"source of {one.project}", "fail" if one.trouble else "ok", one.trouble or one.place, one.hint)
+            for one in look_at_sources(live.settings, live.projects)
+        ]
+
+    return look

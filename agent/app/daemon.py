@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from agent.app.following import follower
+from agent.app.hooks import HookRoom
+from agent.app.statuses import status_book, status_desk
 from agent.app.workshop import Workshop
 from agent.cache.local import Slot
 from agent.daemon.autoretry import AutoRetry
@@ -19,11 +23,12 @@ from agent.daemon.redelivery import Redelivery
 from agent.daemon.scheduler import Scheduler
 from agent.daemon.supervisor import Supervisor
 from agent.daemon.watchdog import Watchdog
-from agent.errors import BuildspecdError
+from agent.errors import BuildspecdError, ProjectUnknown
 from agent.kit.logging import configure, get_logger
 from agent.kit.sdnotify import Notifier
 from agent.kit.service import Service, StopToken
 from agent.model.project import Source
+from agent.model.request import BuildRequest
 from agent.notify import delivery
 from agent.notify.cloudwatch import CloudWatch
 from agent.notify.eventbridge import EventBridge
@@ -34,8 +39,13 @@ from agent.source import git
 from agent.store.builds import Builds
 from agent.store.cursors import Cursors
 from agent.store.outbox import Outbox
+from agent.store.requests import Requests
+from agent.triggers.arrivals import Arrivals
 from agent.triggers.filewatch import FileWatch, watch_tree
 from agent.triggers.poll import Poll, PollTarget
+from agent.triggers.pushes import Pushes
+from agent.triggers.schedule import Schedules
+from agent.triggers.sqs import Queue, Sqs
 from agent.web.server import ControlServer, HttpServer
 
 _log = get_logger("app")
@@ -71,7 +81,7 @@ class Daemon:
     def __init__(self, live: LiveConfiguration, estate: Estate) -> None:
         self._live = live
         self._estate = estate
-        self._workshop = workshop = Workshop(live.settings, estate)
+        self._workshop = workshop = Workshop(live.settings, estate, projects=lambda: live.projects)
         self._poll_troubles: dict[str, str] = {}
         self._polled: tuple[object, object, list[PollTarget]] = (None, None, [])
         self._scheduler = Scheduler(
@@ -91,8 +101,25 @@ class Daemon:
             wake=self._scheduler.wake,
         )
         workshop.recorder.successor = AutoRetry(workshop.database, self._intake)
+        self._hooks = HookRoom(workshop, live, self._intake)
+        self._pushes = Pushes(
+            submit=self._intake.submit,
+            was_asked=lambda key: Requests(workshop.database).find(key) is not None,
+            cursors=Cursors(workshop.database),
+            transaction=workshop.database.transaction,
+            heads=workshop.sources.heads,
+        )
+        self._schedules = Schedules(
+            projects=lambda: live.projects.values(),
+            submit=self._intake.submit,
+            cursors=Cursors(workshop.database),
+            transaction=workshop.database.transaction,
+            clock=workshop.clock,
+        )
+        self._sqs: Sqs | None = None
         self._notifier = Notifier()
         self._settings = SettingsWatch(live, watch_tree, self._took_up, self._notifier)
+        self._follower = follower(workshop, live, self.reload)
         self._supervisor = Supervisor(self._services(), workshop.clock)
 
     def run(self, stop: StopToken) -> None:
@@ -104,10 +131,12 @@ class Daemon:
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._notifier.ready(f"{len(self._live.projects)} projects")
         stop.wait()
+        self._schedules.wake()
         self._notifier.stopping("letting go of running builds")
         late = self._supervisor.wait(_FAREWELL_SECONDS)
         if late:
             _log.warning("services did not end in time", services=late)
+        self._workshop.access.clear()
         _log.info("ended")
 
     def _warm_up(self) -> None:
@@ -125,7 +154,7 @@ class Daemon:
         workshop, live = self._workshop, self._live
         poll = Poll(
             projects=self._targets,
-            submit=self._intake.submit,
+            submit=self._submit_polled,
             cursors=Cursors(workshop.database),
             heads=workshop.sources.heads,
             change=self._change,
@@ -141,8 +170,9 @@ class Daemon:
             self._estate.builds,
             workshop.clock.now(),
             self._engine_version,
-            lambda: self._supervisor.troubles,
+            self._troubles,
             workshop.caches.invalidate,
+            lambda: self._follower.state if self._follower else None,
         )
         janitor = Janitor(
             self._estate.agent_id,
@@ -158,14 +188,24 @@ class Daemon:
             self._scheduler,
             poll,
             FileWatch(projects=self._targets, look_now=poll.look_now),
+            *self._queues(poll),
+            self._schedules,
             self._settings,
+            *([self._follower] if self._follower else []),
             janitor,
             Redelivery(workshop.database, workshop.recorder, workshop.reopen_log, workshop.log_dir, workshop.clock),
             ControlServer(reception, self._estate.state, lambda resource: workshop.identity.arn(resource)),
-            HttpServer(reception, live.settings.http.host, live.settings.http.port),
+            HttpServer(reception, live.settings.http.host, live.settings.http.port, self._hooks.receive),
+            self._hooks.backlog,
             Watchdog(self._notifier, lambda: self._supervisor.alive),
-            *delivery.services(Outbox(workshop.database), self._sinks_of_events(), workshop.clock),
+            *self._deliveries(),
         ]
+
+    def _deliveries(self) -> Sequence[Service]:
+        workshop, afar = self._workshop, self._sinks_of_events()
+        kept = delivery.KEPT_SECONDS if afar else delivery.KEPT_WITHOUT_SINK_SECONDS
+        sinks = [*afar, status_book(workshop)]
+        return [*delivery.services(Outbox(workshop.database), sinks, workshop.clock, kept), status_desk(workshop)]
 
     def _sinks_of_events(self) -> Sequence[delivery.Sink]:
         settings, aws = self._live.settings, self._workshop.aws
@@ -177,6 +217,33 @@ class Daemon:
         if settings.metrics.namespace:
             sinks.append(CloudWatch(aws, namespace=settings.metrics.namespace))
         return sinks
+
+    def _submit_polled(self, request: BuildRequest) -> None:
+        """Store what polling found, unless an event told of it before."""
+        project = self._live.projects.get(request.project)
+        if project is None:
+            raise ProjectUnknown(f"there is no project {request.project}")
+        self._pushes.polled(project, request)
+
+    def _queues(self, poll: Poll) -> Sequence[Sqs]:
+        """Return the service that reads the queue of AWS events, if there is one."""
+        queue, workshop = self._live.settings.queue, self._workshop
+        if queue.url is None:
+            return ()
+        arrivals = Arrivals(
+            projects=lambda: self._live.projects.values(),
+            pushes=self._pushes,
+            submit=self._intake.submit,
+            look=poll.look_at_upload,
+            change=self._change,
+        )
+        self._sqs = Sqs(Queue(workshop.aws, queue.url, queue.wait), arrivals.take, workshop.clock)
+        return (self._sqs,)
+
+    def _troubles(self) -> Mapping[str, str]:
+        """Return the last trouble of each service; one that waits for better times is still running."""
+        own = {self._sqs.name: self._sqs.trouble} if self._sqs and self._sqs.trouble else {}
+        return {**self._supervisor.troubles, **own}
 
     def _limits(self) -> Limits:
         projects = self._live.projects
@@ -214,7 +281,9 @@ class Daemon:
 
     def _project_states(self) -> list[ProjectState]:
         builds = Builds(self._workshop.database)
-        return self._live.states(builds.last_of, self._poll_troubles)
+        states = self._live.states(builds.last_of, self._poll_troubles)
+        runs = self._schedules.next_runs
+        return [replace(one, next_runs=runs(one.project)) if one.project else one for one in states]
 
     def _reclaim(self, path: Path) -> None:
         """Remove what a build left, in its directory or in a cache; its image helps where its files are root's."""
@@ -224,6 +293,7 @@ class Daemon:
 
     def _took_up(self) -> None:
         self._scheduler.wake()
+        self._schedules.wake()
 
     def _engine_version(self) -> str:
         try:

@@ -36,4 +36,5 @@ def run_local(wanted: LocalRun) -> Build:
             new_job=workshop.new_job,
         )
     finally:
+        workshop.access.clear()
         workshop.database.close()  # `run --watch` builds again and again in one process

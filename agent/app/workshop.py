@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.app.keyring import SourceAccess, forget_dead
 from agent.aws import FALLBACK_REGION, UNKNOWN_ACCOUNT, Aws, Detour, Proxies
 from agent.buildlog.cloudwatch import CloudWatchSink, stream_name
 from agent.buildlog.console import ConsoleSink
@@ -55,6 +56,7 @@ class Workshop:
     artifacts_to: Path | None = None
     uploads: bool = True
     retry_pauses: tuple[float, ...] = (1.0, 5.0, 15.0)
+    projects: Callable[[], Mapping[str, Project]] = dict
 
     def __post_init__(self) -> None:
         self.clock = SystemClock()
@@ -64,7 +66,17 @@ class Workshop:
         self.recorder = Recorder(self.database, self.clock)
         self.buckets = Buckets(self._open_store)
         others = {"S3": self.buckets.fetch}
-        self.sources = Sources(self.estate.mirrors, skip=(self.estate.state,), others=others)
+        forget_dead(self.estate.keys)
+        room = self.estate.keys / str(os.getpid())
+        self.access = SourceAccess(self.settings, self.aws, self.clock, room, self._open_store, lambda: self.projects())
+        self.sources = Sources(
+            self.estate.mirrors,
+            keyring=self.access.accounts,
+            ca_file=self.access.ca_file,
+            connections=self.access.connections,
+            skip=(self.estate.state,),
+            others=others,
+        )
         self.logins = RegistryLogins(self._aws_in, self.clock)
         self.caches = LocalCaches(self.estate.caches)
 
@@ -101,7 +113,8 @@ class Workshop:
         )
 
     def intake_for(self, projects: Mapping[str, Project]) -> Intake:
-        """Return an intake that knows *projects*."""
+        """Return an intake that knows *projects*; their sources are entered as these say."""
+        self.projects = lambda: projects
         return Intake(self.database, self.recorder, projects.get, lambda: self.identity, self.clock)
 
     def new_job(self, build: Build, letting_go: StopToken, console: BinaryIO | None = None) -> Job:

@@ -27,6 +27,7 @@ from agent.cli import (
     start,
     stop,
     validate,
+    webhook_test,
 )
 from agent.cli.plaintext import plain
 from agent.errors import BuildspecdError
@@ -73,6 +74,7 @@ app.command("logs")(logs.logs)
 app.command("stop")(stop.stop)
 app.command("retry")(retry.retry)
 app.command("shell")(shell.shell)
+app.command("webhook-test")(webhook_test.webhook_test)
 app.command("doctor")(doctor.doctor)
 
 

@@ -18,6 +18,7 @@ def start(
     ] = None,
     env: VariableOption = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show the log and end with the build's exit code.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Pause where the build runs codebuild-breakpoint.")] = False,
     batch: Annotated[bool, typer.Option("--batch", hidden=True)] = False,
     as_json: JsonOption = False,
     config: ConfigOption = None,
@@ -38,6 +39,7 @@ def start(
         projectName=project,
         sourceVersion=source_version,
         environmentVariablesOverride=overrides or None,
+        debugSessionEnabled=debug or None,
     )["build"]
     if not follow:
         typer.echo(json.dumps(build) if as_json else build["id"])

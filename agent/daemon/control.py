@@ -13,6 +13,16 @@ from agent.model.request import BuildRequest
 
 
 @dataclass(frozen=True)
+class NextRun:
+    """When a schedule of a project is due next, in epoch seconds; None: never again."""
+
+    name: str
+    expression: str
+    timezone: str
+    at: float | None
+
+
+@dataclass(frozen=True)
 class ProjectState:
     """A project as the daemon knows it. `problems` are the mistakes of its file; `project` is the last good one."""
 
@@ -21,6 +31,24 @@ class ProjectState:
     file: str
     problems: tuple[str, ...] = ()
     last_build: Build | None = None
+    next_runs: tuple[NextRun, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConfigState:
+    """How it stands with the repository that the configuration comes from (`config_source`).
+
+    `revision` is the commit that holds ("": none yet), `refused` a newer one that was refused as a whole and `problems`
+    why; `trouble` says why the repository cannot be looked at now ("" when it can).
+    """
+
+    url: str
+    branch: str
+    path: str
+    revision: str = ""
+    refused: str = ""
+    problems: tuple[str, ...] = ()
+    trouble: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +62,7 @@ class DaemonState:
     queued: int
     engine: str
     services: dict[str, str]
+    config: ConfigState | None = None
 
 
 class Control(Protocol):

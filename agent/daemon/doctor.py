@@ -41,6 +41,10 @@ class Host:
     account: Callable[[], str] | None
     problems: Sequence[str]
     projects: Sequence[Project]
+    looks: Callable[[], Sequence[Check]] = tuple
+    """Looks at the source of each project."""
+    queue: Callable[[], int] | None = None
+    """Asks the queue of AWS events how many messages wait; None: there is no queue."""
 
 
 def examine(host: Host) -> list[Check]:
@@ -52,6 +56,8 @@ def examine(host: Host) -> list[Check]:
         memory_directory(host.runtime),
         *configuration(host.problems, host.projects),
         aws(host.account),
+        *queue(host.queue),
+        *host.looks(),
         *preflight(host.projects),
     ]
 
@@ -141,6 +147,16 @@ def aws(account: Callable[[], str] | None) -> Check:
         return Check("aws", "ok", f"account {account()}")
     except BuildspecdError as error:
         return Check("aws", "fail", error.message, error.hint or "check the instance role and the network")
+
+
+def queue(waiting: Callable[[], int] | None) -> Iterator[Check]:
+    """Whether the queue of AWS events is there, and lets us in."""
+    if waiting is None:
+        return
+    try:
+        yield Check("queue", "ok", f"about {waiting()} messages wait")
+    except BuildspecdError as error:
+        yield Check("queue", "fail", error.message, error.hint or "check queue.url, and the network")
 
 
 def preflight(projects: Sequence[Project]) -> Iterator[Check]:

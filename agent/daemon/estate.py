@@ -62,6 +62,11 @@ class Estate:
         """Holds one directory a running build; only ours, so that two agents may share a runtime directory."""
         return self.runtime / self.agent_id
 
+    @property
+    def keys(self) -> Path:
+        """Holds SSH keys and certificates of sources, as long as the agent runs; beside `secrets`, which is swept."""
+        return self.runtime / f"{self.agent_id}.keys"
+
     def of_build(self, build_uuid: str) -> Paths:
         """Return where a build lives."""
         return Paths(self.builds / build_uuid, self.secrets / build_uuid)

@@ -12,14 +12,16 @@ from dataclasses import dataclass, field
 
 from agent.daemon.overrides import effective, variables
 from agent.daemon.policy import superseded
-from agent.errors import BuildUnknown, ProjectUnknown, RequestInvalid
+from agent.errors import BuildUnknown, ProjectUnknown, RequestInvalid, SourceRefused
 from agent.kit.clock import Clock
 from agent.model.build import AutoRetry, Build
 from agent.model.phase import Phase, PhaseType
-from agent.model.project import Project
+from agent.model.project import GIT_TYPES, Project, Source
 from agent.model.request import BuildRequest
 from agent.model.status import Status
 from agent.pipeline.recorder import Recorder
+from agent.source import url
+from agent.source import version as versions
 from agent.store.builds import Builds
 from agent.store.database import Database
 from agent.store.queue import Queue
@@ -90,8 +92,10 @@ class Intake:
                 return known
             build = self._made(request, project)
             self.recorder.add(build)
+            takes_over = project.agent.supersede != "none" and not self._is_late(request)
             self._remember(request, token, build)
-            self._supersede(build)
+            if takes_over:
+                self._supersede(build)
         self.wake()
         return build
 
@@ -99,11 +103,17 @@ class Intake:
         requests, builds = Requests(self.database), Builds(self.database)
         if request.dedupe_key and (found := requests.find(request.dedupe_key)):
             return builds.get(found[0])
+        if request.dedupe_key and (arrived := requests.arrival(request.dedupe_key)):
+            return builds.get(arrived)
         if token and (found := requests.find(f"token:{token}", self.clock.now() - TOKEN_SECONDS)):
             if found[1] != _fingerprint(request):
                 raise RequestInvalid(f"Request parameter mismatch for idempotency token {token}")
             return builds.get(found[0])
         return None
+
+    def _is_late(self, request: BuildRequest) -> bool:
+        """Whether a newer push of the same ref was asked for before this one, which then takes nobody's place."""
+        return request.dedupe_key is not None and Requests(self.database).is_late(request.dedupe_key)
 
     def _remember(self, request: BuildRequest, token: str | None, build: Build) -> None:
         requests, now = Requests(self.database), self.clock.now()
@@ -120,11 +130,12 @@ class Intake:
             id=build_id,
             arn=self.identity().arn(f"build/{build_id}"),
             number=Builds(self.database).next_number(project.name),
-            project=project,
+            project=without_logins(project),
             phases=(submitted, Phase(phase_type=PhaseType.QUEUED, start_time=now)),
             start_time=now,
             initiator=request.initiator,
             source_version=request.source_version or project.source_version,
+            resolved_source_version=request.revision,
             source_ref=request.source_ref,
             previous_revision=request.previous_revision,
             overrides=variables(request.overrides),
@@ -141,11 +152,29 @@ class Intake:
             queue.ask_to_stop(place.build, f"superseded by build {build.number} of the same branch")
 
 
+def without_logins(project: Project) -> Project:
+    """Return *project* as a build's record keeps it: no login is written into the location of a source. Pure."""
+    secondary = tuple(_plain(source) for source in project.secondary_sources)
+    return project.evolve(source=_plain(project.source), secondary_sources=secondary)
+
+
+def _plain(source: Source) -> Source:
+    if source.type not in GIT_TYPES or "@" not in (source.location or ""):
+        return source
+    try:
+        address, login = url.parse(source.location or "")
+    except SourceRefused:  # the build says so, and not whoever asked for it
+        return source
+    return source.evolve(location=address.text) if login else source
+
+
 def repeated(old: Build, initiator: str) -> BuildRequest:
     """Return what asks for *old* once more, of the very commit that it built. Pure."""
+    named = versions.is_pull_request(old.source_version)
     return BuildRequest(
         project=old.project.name,
-        source_version=old.resolved_source_version or old.source_version,
+        source_version=old.source_version if named else old.resolved_source_version or old.source_version,
+        revision=old.resolved_source_version if named else None,
         source_ref=old.source_ref,
         previous_revision=old.previous_revision,
         initiator=initiator,

@@ -8,6 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from agent.errors import RequestInvalid
 from agent.model.project import EnvironmentVariable, Project
+from agent.source.accounts import is_secret_arn
+from agent.source.url import holds_password
 
 _PLACES: dict[str, tuple[str, ...]] = {
     "secondarySourcesOverride": ("secondarySources",),
@@ -52,6 +54,7 @@ def effective(project: Project, overrides: dict[str, Any]) -> Project:
     unknown = sorted(set(overrides) - set(_PLACES) - _ELSEWHERE)
     if unknown:
         raise RequestInvalid(f"unknown members: {', '.join(unknown)}")
+    _refuse_literals(overrides)
     document = project.wire()
     for member, place in _PLACES.items():
         if member in overrides:
@@ -71,6 +74,28 @@ def variables(overrides: dict[str, Any]) -> tuple[EnvironmentVariable, ...]:
         return _VARIABLES.validate_python(overrides.get("environmentVariablesOverride", ()))
     except ValidationError as error:
         raise RequestInvalid(_explained(error, "environmentVariablesOverride")) from error
+
+
+def _refuse_literals(overrides: dict[str, Any]) -> None:
+    """Refuse what would keep a token in the record of a build; it is not repeated in the message."""
+    secondary = overrides.get("secondarySourcesOverride")
+    sources = [one for one in secondary if isinstance(one, dict)] if isinstance(secondary, list | tuple) else []
+    auths = [overrides.get("sourceAuthOverride"), *(source.get("auth") for source in sources)]
+    for auth in auths:
+        if not isinstance(auth, dict):
+            continue
+        resource = str(auth.get("resource") or "")
+        if not (is_secret_arn(resource) if auth.get("type") == "SECRETS_MANAGER" else resource[:4] in ("", "arn:")):
+            raise RequestInvalid(
+                "sourceAuthOverride: resource must be the ARN of a secret",
+                hint="store the token in Secrets Manager; see 'Sources and credentials' in the README",
+            )
+    for location in (overrides.get("sourceLocationOverride"), *(source.get("location") for source in sources)):
+        if isinstance(location, str) and holds_password(location):
+            raise RequestInvalid(
+                "sourceLocationOverride: the address holds a password, which would be stored with the build",
+                hint="name the credential in `credentials` of agent.yml, or in sourceAuthOverride",
+            )
 
 
 def _put(document: dict[str, Any], place: tuple[str, ...], value: object) -> None:

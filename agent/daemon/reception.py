@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent import __version__
-from agent.daemon.control import DaemonState, ProjectState
+from agent.daemon.control import ConfigState, DaemonState, ProjectState
 from agent.daemon.intake import Intake, one_build
 from agent.daemon.scheduler import Scheduler
 from agent.errors import ProjectUnknown
@@ -33,6 +33,7 @@ class Reception:
     engine_version: Callable[[], str]
     troubles: Callable[[], Mapping[str, str]]
     invalidate: Callable[[str], object]
+    config: Callable[[], ConfigState | None] = lambda: None
 
     def start(self, request: BuildRequest, token: str | None = None) -> Build:
         """See `Control.start`."""
@@ -106,4 +107,5 @@ class Reception:
             queued=len(places) - running,
             engine=self.engine_version(),
             services=dict(self.troubles()),
+            config=self.config(),
         )

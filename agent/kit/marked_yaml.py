@@ -52,6 +52,8 @@ class Scalar:
     line: int
     column: int
     plain: bool = True
+    tag: str | None = None
+    """A tag that the text gives it, such as `!Ref`; likewise of the other nodes."""
 
     @property
     def is_null(self) -> bool:
@@ -66,6 +68,7 @@ class Sequence:
     items: tuple[Node, ...]
     line: int
     column: int
+    tag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Mapping:
     entries: tuple[tuple[Scalar, Node], ...]
     line: int
     column: int
+    tag: str | None = None
 
     def get(self, key: str) -> Node | None:
         """Return the value of *key*; None where the key is absent."""
@@ -224,6 +228,7 @@ class _Frame:
     place: _Place
     anchor: str | None
     mapping: bool
+    tag: str | None = None
     items: list[Node] = field(default_factory=list)
     """The items of a sequence; of a mapping, keys and values in turn."""
     nodes: int = 1
@@ -270,7 +275,7 @@ class _Builder:
             self._count(1, 0, 1, place)
             if event.anchor is not None:
                 self._anchors[event.anchor] = None
-            self._open.append(_Frame(place, event.anchor, isinstance(event, yaml.MappingStartEvent)))
+            self._open.append(_Frame(place, event.anchor, isinstance(event, yaml.MappingStartEvent), event.tag))
         elif isinstance(event, yaml.CollectionEndEvent):
             frame = self._open.pop()
             self._add(self._close(frame), frame.nodes, frame.characters, frame.height, frame.anchor)
@@ -281,7 +286,7 @@ class _Builder:
             raise MarkedYamlError("control characters are not allowed", *place)
         self._count(1, len(event.value), 1, place)
         plain = event.style in (None, "") and event.tag is None
-        self._add(Scalar(event.value, *place, plain), 1, len(event.value), 1, event.anchor)
+        self._add(Scalar(event.value, *place, plain, event.tag), 1, len(event.value), 1, event.anchor)
 
     def _take_alias(self, event: yaml.AliasEvent) -> None:
         name, place = event.anchor or "", _start_of(event)
@@ -321,7 +326,7 @@ class _Builder:
 
     def _close(self, frame: _Frame) -> Node:
         if not frame.mapping:
-            return Sequence(tuple(frame.items), *frame.place)
+            return Sequence(tuple(frame.items), *frame.place, frame.tag)
         own: dict[str, tuple[Scalar, Node]] = {}
         merged: dict[str, tuple[Scalar, Node]] = {}
         for key, value in zip(frame.items[::2], frame.items[1::2], strict=True):
@@ -336,7 +341,7 @@ class _Builder:
                 self.duplicates.append(Duplicate(key.text, key.line, key.column, first_line))
             own[key.text] = (key, value)
         inherited_entries = (entry for name, entry in merged.items() if name not in own)
-        return Mapping((*inherited_entries, *own.values()), *frame.place)
+        return Mapping((*inherited_entries, *own.values()), *frame.place, frame.tag)
 
 
 def _merge_entries(value: Node) -> Iterator[tuple[Scalar, Node]]:

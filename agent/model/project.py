@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 from agent.model.duration import Duration
 from agent.model.shape import Shape
@@ -209,13 +209,21 @@ class WebhookFilter(Shape):
     exclude_matched_pattern: bool = False
 
 
+class PullRequestBuildPolicy(Shape):
+    """CodeBuild's `PullRequestBuildPolicy`: which pull requests wait for a comment of somebody who may approve."""
+
+    requires_comment_approval: Literal["DISABLED", "ALL_PULL_REQUESTS", "FORK_PULL_REQUESTS"]
+    approver_roles: tuple[str, ...] | None = None
+
+
 class Webhook(Shape):
-    """Which changes start a build; holds for polled changes too."""
+    """Which changes start a build; holds for polled changes too. `secret` is a reference (`env:NAME`)."""
 
     secret: str | None = None
     filter_groups: tuple[tuple[WebhookFilter, ...], ...] = ()
     branch_filter: str | None = None
     build_type: str | None = None
+    pull_request_build_policy: PullRequestBuildPolicy | None = None
 
 
 class Resources(Shape):
@@ -225,6 +233,27 @@ class Resources(Shape):
     memory: int | None = Field(default=None, ge=16)
 
 
+def schedules(value: object) -> object:
+    """Take one for a list of one, and a text for its expression."""
+    entries = [value] if isinstance(value, str | dict) else value
+    if not isinstance(entries, list | tuple):
+        return entries
+    return [{"cron": entry} if isinstance(entry, str) else entry for entry in entries]
+
+
+class Schedule(Shape):
+    """When a project is built without a change (service.md 3.9), and what of its request differs."""
+
+    cron: str = Field(min_length=1)
+    """`0 3 * * *`, or as AWS writes it: `cron(0 3 * * ? *)`, `rate(5 minutes)`."""
+    timezone: str = "UTC"
+    """Name in the IANA database, such as `Europe/Berlin`; a rate has none."""
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._\-]{1,64}$")
+    """What the initiator `rule/NAME` says; None: `schedule-1`, by its place in the list."""
+    source_version: str | None = None
+    environment_variables: tuple[EnvironmentVariable, ...] = ()
+
+
 class AgentOptions(Shape):
     """What only buildspecd has; stands under `agent:` in a project file, in snake_case like agent.yml."""
 
@@ -232,6 +261,8 @@ class AgentOptions(Shape):
 
     poll: Duration | None = Field(default=None, ge=0)
     """Seconds between two looks at the source; None: `poll.every` of agent.yml; 0: never."""
+    schedule: Annotated[tuple[Schedule, ...], BeforeValidator(schedules)] = Field(default=(), max_length=50)
+    """When it is built without a change; a list or one, each an object or its expression alone."""
     network: str = "host"
     """Network of the container: `host`, `bridge`, `none` or the name of a Docker network."""
     supersede: Literal["none", "queued", "running"] = "none"
@@ -250,6 +281,10 @@ class AgentOptions(Shape):
     """Whether a phase that failed with `on-failure: CONTINUE` still fails the build (buildspec.md 4.5)."""
     debug: bool = False
     """Whether `codebuild-breakpoint` pauses the build, until somebody runs `codebuild-resume` in its container."""
+    strict_actor_match: bool = True
+    """Whether an ACTOR_ACCOUNT_ID pattern has to fit the whole id; false: it is searched for, as in CodeBuild."""
+    skip_ci: bool = False
+    """Whether `[skip ci]`, `[ci skip]` or `[no ci]` in its last commit's message keeps a push from being built."""
     preflight: tuple[str, ...] = ()
     """`host:port` of what the build needs; connected to before the first command."""
 

@@ -20,6 +20,8 @@ class BuildRequest(Shape):
     project: str
     source_version: str | None = None
     source_ref: str | None = None
+    revision: str | None = None
+    """The commit that `source_version` meant when it was asked for, where that is not the commit itself (`pr/7`)."""
     previous_revision: str | None = None
     initiator: str
     dedupe_key: str | None = None

@@ -40,6 +40,7 @@ from agent.pipeline.job import Job
 from agent.pipeline.places import MOUNTED, read_buildspec, source_dirs
 from agent.pipeline.prefetch import Prefetch
 from agent.source.sources import Revision
+from agent.source.version import pinned
 
 _log = get_logger("pipeline")
 
@@ -148,15 +149,29 @@ def fetched(build: Build, revision: Revision, versions: Mapping[str, str]) -> Bu
 def _fetch(job: Job, source: Source, version: str | None) -> Revision:
     directory = landing.berth(job, source.source_identifier)
     return job.tools.sources.fetch(
-        source, version, directory, job.say, check=job.check, scratch=job.paths.scratch
-    )  # fmt: skip
+        source,
+        version,
+        directory,
+        job.say,
+        check=job.check,
+        scratch=job.paths.scratch,
+        certificate=job.build.project.environment.certificate,
+    )
 
 
 def _fetch_primary(job: Job, say: Callable[[str], None], check: Callable[[], None]) -> Revision:
     build, scratch = job.build, job.paths.scratch
     directory = landing.berth(job, None)
+    version = pinned(build.source_version, build.resolved_source_version)
     return job.tools.sources.fetch(
-        build.project.source, build.source_version, directory, say, ref=build.source_ref, check=check, scratch=scratch
+        build.project.source,
+        version,
+        directory,
+        say,
+        ref=build.source_ref,
+        check=check,
+        scratch=scratch,
+        certificate=build.project.environment.certificate,
     )
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
-from agent.errors import UserError
+from agent.errors import RequestInvalid, UserError
 from agent.kit import marked_yaml
-from agent.model.project import Artifacts, Project, Source, WebhookFilter
+from agent.model.project import GIT_TYPES, Artifacts, Project, Source, WebhookFilter
 from agent.objects.location import parse_object
 from agent.settings.problems import Loc, did_you_mean, shown
 from agent.settings.references import reference
+from agent.source.accounts import is_secret_arn
+from agent.source.credentials import INSECURE_TYPES
+from agent.source.url import holds_password
+from agent.triggers import timetable
+from agent.triggers.hooks.approval import ROLES
+from agent.triggers.patterns import compile_pattern
 
 
 @dataclass(frozen=True)
@@ -110,13 +115,30 @@ def _source(source: Source, loc: Loc) -> Iterator[Finding]:
         yield Finding((*loc, "location"), f"location is missing: a source of type {source.type} needs it")
     elif source.type == "S3":
         yield from _object(source.location or "", (*loc, "location"))
+    yield from _auth(source, loc)
+    if source.insecure_ssl and source.type in GIT_TYPES - INSECURE_TYPES:
+        kinds = ", ".join(sorted(INSECURE_TYPES))
+        yield Finding((*loc, "insecureSsl"), f"insecureSsl holds for {kinds} only; it is ignored here", fatal=False)
     if source.type == "NO_SOURCE" and loc == ("source",) and not _is_inline(source.buildspec):
         yield Finding((*loc, "buildspec"), "a project without source needs its buildspec written out here")
-    if source.location and _holds_password(source.location):
+    if source.location and holds_password(source.location):
         yield Finding(
             (*loc, "location"),
             "the address holds a password, which everybody who may read this file sees; use a credential instead",
             fatal=False,
+        )
+
+
+def _auth(source: Source, loc: Loc) -> Iterator[Finding]:
+    auth = source.auth
+    if auth is None:
+        return
+    if auth.type != "SECRETS_MANAGER":
+        words = f"{auth.type} opens sources for AWS alone: an entry of `credentials` in agent.yml for its host is used"
+        yield Finding((*loc, "auth", "type"), words, fatal=False)
+    elif not is_secret_arn(auth.resource or ""):  # it may be a token: the message must not show it
+        yield Finding(
+            (*loc, "auth"), "resource must be the ARN of a secret: arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME"
         )
 
 
@@ -125,13 +147,6 @@ def _object(location: str, loc: Loc) -> Iterator[Finding]:
         parse_object(location)
     except UserError as error:
         yield Finding(loc, f"{error.message}: {error.hint}")
-
-
-def _holds_password(location: str) -> bool:
-    try:
-        return bool(urlsplit(location).password)
-    except ValueError:
-        return False
 
 
 def _is_inline(buildspec: str | None) -> bool:
@@ -222,7 +237,14 @@ def _webhook(project: Project) -> Iterator[Finding]:
         if not any(filter.type == "EVENT" for filter in group):
             yield Finding(loc, "a filter group needs a filter of type EVENT")
         for index, condition in enumerate(group):
-            yield from _filter(condition, (*loc, index))
+            yield from _filter(condition, (*loc, index), strict=project.agent.strict_actor_match)
+
+
+def _approval(project: Project) -> Iterator[Finding]:
+    policy = project.webhook.pull_request_build_policy if project.webhook else None
+    for index, role in enumerate((policy and policy.approver_roles) or ()):
+        if role not in ROLES:
+            yield Finding(("webhook", "pullRequestBuildPolicy", "approverRoles", index), _unknown(role, ROLES))
 
 
 def _secret(text: str) -> Iterator[Finding]:
@@ -240,7 +262,7 @@ def _secret(text: str) -> Iterator[Finding]:
         )
 
 
-def _filter(condition: WebhookFilter, loc: Loc) -> Iterator[Finding]:
+def _filter(condition: WebhookFilter, loc: Loc, *, strict: bool) -> Iterator[Finding]:
     if condition.type not in _FILTERS:
         yield Finding((*loc, "type"), _unknown(condition.type, _FILTERS))
     elif condition.type == "EVENT":
@@ -249,12 +271,12 @@ def _filter(condition: WebhookFilter, loc: Loc) -> Iterator[Finding]:
                 yield Finding((*loc, "pattern"), _unknown(event, _EVENTS))
     else:
         yield from _pattern(condition.pattern, (*loc, "pattern"))
-        if condition.type == "ACTOR_ACCOUNT_ID" and not _anchored(condition.pattern):
-            yield Finding(
-                (*loc, "pattern"),
-                "without ^ and $ this also lets in every account whose number contains it",
-                fatal=False,
-            )
+        lets_in = condition.type == "ACTOR_ACCOUNT_ID" and not condition.exclude_matched_pattern
+        if lets_in and not _anchored(condition.pattern):
+            words = "without ^ and $ this also lets in every account whose number contains it"
+            if strict:
+                words = f"{words}: on CodeBuild; here agent.strict_actor_match makes it fit the whole number"
+            yield Finding((*loc, "pattern"), words, fatal=False)
 
 
 def _anchored(pattern: str) -> bool:
@@ -265,9 +287,9 @@ def _anchored(pattern: str) -> bool:
 
 def _pattern(pattern: str, loc: Loc) -> Iterator[Finding]:
     try:
-        re.compile(pattern)
-    except re.error as error:
-        yield Finding(loc, f"not a regular expression: {error}")
+        compile_pattern(pattern)
+    except RequestInvalid as error:
+        yield Finding(loc, f"not a regular expression: {error.message}")
 
 
 def _options(project: Project) -> Iterator[Finding]:
@@ -283,6 +305,23 @@ def _options(project: Project) -> Iterator[Finding]:
             )
 
 
+def _schedules(project: Project) -> Iterator[Finding]:
+    names: list[str] = []
+    for index, (name, schedule) in enumerate(timetable.named(project)):
+        loc: Loc = ("agent", "schedule", index)
+        try:
+            timetable.find_zone(schedule.timezone)
+        except ValueError as error:
+            yield Finding((*loc, "timezone"), str(error))
+        try:
+            timetable.parse(schedule.cron)
+        except ValueError as error:
+            yield Finding((*loc, "cron"), str(error))
+        if name in names:
+            yield Finding((*loc, "name"), f"{name!r} stands twice among the schedules")
+        names.append(name)
+
+
 def _unknown(word: str, known: tuple[str, ...]) -> str:
     return f"expected one of {', '.join(known)}, not {shown(word)}{did_you_mean(word, known)}"
 
@@ -293,5 +332,7 @@ _CHECKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
     _stores,
     _environment,
     _webhook,
+    _approval,
     _options,
+    _schedules,
 )

@@ -13,6 +13,7 @@ from agent.daemon.control import ProjectState
 from agent.errors import Problem, ProjectUnknown, SettingsInvalid
 from agent.model.build import Build
 from agent.model.project import Project
+from agent.settings.configsource import check_revision, followed
 from agent.settings.load import load_settings, settings_file
 from agent.settings.problems import did_you_mean
 from agent.settings.projects import ProjectFile, project_files, read_project_file, taken
@@ -61,8 +62,8 @@ class LiveConfiguration:
         self._environ = dict(os.environ if environ is None else environ)
         self._file = settings_file(given, self._environ)
         self._reloading = threading.Lock()
-        loaded = load_settings(self._file, self._environ)
-        self._state = _read_projects(_State(loaded.settings), loaded.warnings)
+        loaded, wrong = followed(load_settings(self._file, self._environ), self._environ)
+        self._state = _read_projects(_State(loaded.settings), (*wrong, *loaded.warnings))
         self._projects: Mapping[str, Project] = MappingProxyType(self._state.projects())
 
     @property
@@ -134,10 +135,18 @@ class LiveConfiguration:
 
     def _read_settings(self, current: Settings) -> tuple[Settings, tuple[Problem, ...]]:
         try:
-            loaded = load_settings(self._file, self._environ)
+            loaded, wrong = followed(load_settings(self._file, self._environ), self._environ)
         except SettingsInvalid as error:
             return current, error.problems
-        return loaded.settings, loaded.warnings
+        return loaded.settings, (*wrong, *loaded.warnings)
+
+    def check_revision(self, checkout: Path) -> list[Problem]:
+        """Return everything that is wrong or odd with a commit of `config_source` that lies in *checkout*."""
+        try:
+            host = load_settings(self._file, self._environ)
+        except SettingsInvalid as error:
+            return list(error.problems)
+        return check_revision(host, self._environ, checkout)
 
 
 def _read_projects(before: _State, problems: tuple[Problem, ...]) -> _State:

@@ -12,13 +12,19 @@ from pydantic import ValidationError
 
 from agent.errors import Problem, SettingsInvalid, UsageError
 from agent.kit import marked_yaml
+from agent.settings.credentials import literals
 from agent.settings.problems import Text, complaint, did_you_mean, dotted, expectation, read_text
+from agent.settings.references import REFERENCES
 from agent.settings.schema import DEFAULT_FILE, Settings, setting_names
 
 PREFIX = "BUILDSPECD_"
 FILE_VARIABLE = "BUILDSPECD_CONFIG"
 """Names agent.yml where `--config` is not given."""
 
+_YAML = {
+    ("images", "rewrite"): "a mapping such as {a/: b/}",
+    ("credentials",): "a list such as [{host: h, token: env:T}]",
+}
 _SETTINGS_HINT = "config/agent.yml of the distribution shows every setting"
 
 
@@ -46,9 +52,12 @@ def settings_file(given: Path | None = None, environ: Mapping[str, str] | None =
     return named
 
 
-def load_settings(file: Path | None, environ: Mapping[str, str] | None = None) -> LoadedSettings:
+def load_settings(
+    file: Path | None, environ: Mapping[str, str] | None = None, *, over: Text | None = None
+) -> LoadedSettings:
     """Return the settings of *file* (None: none), with those of *environ* on top and all paths absolute.
 
+    *over* is another agent.yml, whose settings stand above those of *file* and below those of *environ*.
     Raises SettingsInvalid with every mistake at once.
     """
     environ = os.environ if environ is None else environ
@@ -58,6 +67,8 @@ def load_settings(file: Path | None, environ: Mapping[str, str] | None = None) -
         raise SettingsInvalid([*problems, *warnings], hint=_SETTINGS_HINT)
     plain = marked_yaml.to_plain(text.document.root)
     data: Any = {} if plain is None else plain
+    if over is not None:
+        data = _merged(data, marked_yaml.to_plain(over.document.root))
     if isinstance(data, dict):
         for path, (_, value) in overrides.items():
             _put(data, path, value)
@@ -65,12 +76,43 @@ def load_settings(file: Path | None, environ: Mapping[str, str] | None = None) -
         settings = Settings.model_validate(data)
     except ValidationError as error:
         sources = {path: variable for path, (variable, _) in overrides.items()}
-        problems += [_complaint(dict(item), text, sources) for item in error.errors()]
+        for item in error.errors():
+            told_by = over if over is not None and _says(over, item["loc"]) else text
+            problems.append(_complaint(dict(item), told_by, sources))
     if problems:
         problems.sort(key=lambda problem: (problem.file, problem.line, problem.column))
         raise SettingsInvalid([*problems, *warnings], hint=_SETTINGS_HINT)
+    warnings += [_literal(path, text, overrides) for path in literals(settings.credentials)]
     home = DEFAULT_FILE.parent if file is None else file.absolute().parent
     return LoadedSettings(settings.anchored(home), file, tuple(warnings))
+
+
+def _literal(path: tuple[str | int, ...], text: Text, overrides: Mapping[tuple[str, ...], Any]) -> Problem:
+    words = f"{dotted(('credentials', *path))}: the secret itself stands here; refer to it: {REFERENCES}"
+    if ("credentials",) in overrides:
+        return Problem(variable_name(("credentials",)), 0, 0, words, fatal=False)
+    return text.problem(("credentials", *path), words, fatal=False)
+
+
+def _merged(below: Any, above: Any) -> Any:
+    """Return *above* laid over *below*: mappings member by member, all else as a whole."""
+    if above is None:
+        return below
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return {**below, **{name: _merged(below.get(name), value) for name, value in above.items()}}
+
+
+def _says(text: Text, loc: tuple[str | int, ...]) -> bool:
+    """Whether the value at *loc* stands in *text*; of an index the list it counts in."""
+    node = text.document.root
+    for step in loc:
+        if isinstance(step, int) or not isinstance(node, marked_yaml.Mapping):
+            break
+        node = node.get(step)
+        if node is None:
+            return False
+    return True
 
 
 def variable_name(path: tuple[str, ...]) -> str:
@@ -100,15 +142,15 @@ def _from_environment(
 
 
 def _value(variable: str, path: tuple[str, ...], text: str, problems: list[Problem]) -> Any:
-    """Return what a variable says: a text, null, or for the one setting that is a mapping, YAML on one line."""
+    """Return what a variable says: a text, null, or for the few settings that are no scalars, YAML on one line."""
     if text in ("null", "~"):
         return None
-    if path != ("images", "rewrite"):
+    if path not in _YAML:
         return text
     try:
         return marked_yaml.to_plain(marked_yaml.load(text).root)
     except marked_yaml.MarkedYamlError as error:
-        problems.append(Problem(variable, 0, 0, f"expected a mapping such as {{a/: b/}}: {error.message}"))
+        problems.append(Problem(variable, 0, 0, f"expected {_YAML[path]}: {error.message}"))
         return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,6 @@ WEBHOOK_READ_ONLY = frozenset(
         "scopeConfiguration",
         "status",
         "statusMessage",
-        "pullRequestBuildPolicy",
     }
 )
 """Members of CodeBuild's `Webhook` of the same kind."""
@@ -124,11 +122,11 @@ def read_project_file(file: Path) -> ProjectFile:
     text, problems = read_text(file, name)
     if text is None:
         return ProjectFile(name, (), tuple(problems), broken=True)
-    places, wrong = _places(text)
+    found, wrong = places(text)
     problems += wrong
     if problems:  # of a key that stands twice, nobody knows which was meant; likewise with the rest of these
         return ProjectFile(name, (), tuple(problems), broken=True)
-    return ProjectFile(name, tuple(_entry(text, loc) for loc in places), tuple(problems), broken=False)
+    return ProjectFile(name, tuple(_entry(text, loc) for loc in found), tuple(problems), broken=False)
 
 
 def taken(file: ProjectFile, entry: Entry, owner: str) -> Problem:
@@ -138,7 +136,7 @@ def taken(file: ProjectFile, entry: Entry, owner: str) -> Problem:
     return Problem(file.name, entry.line, entry.column, message)
 
 
-def _places(text: Text) -> tuple[list[Loc], list[Problem]]:
+def places(text: Text) -> tuple[list[Loc], list[Problem]]:
     """Return where in *text* the projects stand."""
     root = text.document.root
     if root is None or (isinstance(root, marked_yaml.Scalar) and root.is_null):
@@ -165,13 +163,13 @@ def _entry(text: Text, loc: Loc) -> Entry:
     line, column = marked_yaml.find(text.document.root, loc)
     data = marked_yaml.to_plain(text.document.root)
     for step in loc:
-        data = data[step]  # type: ignore[index]  # `_places` has seen that it is there
+        data = data[step]  # type: ignore[index]  # `places` has seen that it is there
     if not isinstance(data, dict):
         problem = text.problem(loc, f"expected a project, not {shown(data)}")
         return Entry(None, None, (problem,), line, column)
     name = data.get("name")
     known = name if isinstance(name, str) else None
-    problems = list(_ignored_policy(text, loc, data))
+    problems: list[Problem] = []
     try:
         project = Project.model_validate(_without_null(_without_read_only(data)))
     except ValidationError as error:
@@ -182,15 +180,6 @@ def _entry(text: Text, loc: Loc) -> Entry:
     ]
     usable = not any(problem.fatal for problem in problems)
     return Entry(known, project if usable else None, tuple(problems), line, column)
-
-
-def _ignored_policy(text: Text, loc: Loc, data: dict[str, Any]) -> Iterator[Problem]:
-    """Warn where leaving out what we do not have lets in more than AWS would."""
-    webhook = data.get("webhook")
-    policy = webhook.get("pullRequestBuildPolicy") if isinstance(webhook, dict) else None
-    if isinstance(policy, dict) and policy.get("requiresCommentApproval") not in (None, "DISABLED"):
-        message = "approval by comment is not supported: every pull request that fits filterGroups is built"
-        yield text.problem((*loc, "webhook", "pullRequestBuildPolicy"), message, fatal=False)
 
 
 def _without_read_only(data: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Literal
 from agent.errors import VariableUnresolved
 from agent.model.secret import Secret
 
+REFERENCES = "env:NAME, file:/path, ssm:/name or secretsmanager:ID[:key]"
+"""The ways to refer to a secret, as messages tell them."""
 _MAX_BYTES = 64 << 10
 
 

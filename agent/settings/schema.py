@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from agent.model.duration import Duration
+from agent.settings.credentials import Credential
 
 DEFAULT_FILE = Path("/etc/buildspecd/agent.yml")
 """Where agent.yml lies unless `--config` or `BUILDSPECD_CONFIG` says otherwise."""
@@ -46,6 +47,12 @@ def _event_source(text: str) -> str:
 def _http_url(text: str) -> str:
     if not re.fullmatch(r"https?://[^\s/]+\S*", text):
         raise ValueError(f"expected an http:// or https:// address, not {text!r}")
+    return text
+
+
+def _inner_path(text: str) -> str:
+    if text.startswith("/") or ".." in text.split("/"):
+        raise ValueError(f"expected a directory in the repository, not {text!r}")
     return text
 
 
@@ -107,6 +114,13 @@ class BuildsSettings(Section):
     """How long the processes of a stopped or timed-out build have between TERM and KILL."""
 
 
+class GitSettings(Section):
+    """How git servers are reached."""
+
+    ca_file: Path | None = None
+    """PEM file of certificate authorities that git servers are believed by, beside the system's own; null: none."""
+
+
 class PollSettings(Section):
     """Watching repositories by asking them."""
 
@@ -115,6 +129,35 @@ class PollSettings(Section):
     slowest: Duration = Field(default=120.0, ge=0, le=604800)
     """Pause to which that grows where nothing happens for long (a fortieth of the time since the last change); not
     above `every`: it never grows. `agent.poll` of a project is taken as it stands."""
+
+
+class ConfigSourceSettings(Section):
+    """A git repository whose settings and projects this agent follows; the agent.yml of the host stays below them."""
+
+    url: str | None = Field(default=None, min_length=1)
+    """Address of the repository; null (here or for the whole section): the projects are those of `projects_dir`."""
+    branch: str | None = Field(default=None, min_length=1)
+    """Branch that is followed; null: the repository's default branch."""
+    path: Annotated[str, AfterValidator(_inner_path)] = ""
+    """Directory in the repository that holds `projects.d`, and an `agent.yml` if there is one; empty: the topmost."""
+
+
+class QueueSettings(Section):
+    """AWS events from SQS: CodeCommit and S3, through EventBridge or S3's own notifications."""
+
+    url: Annotated[str, AfterValidator(_http_url)] | None = None
+    """URL of the queue, which must lie in the region of `aws.region`; null (here or for the whole section): no queue is
+    read."""
+    wait: Duration = Field(default=20.0, ge=0, le=20)
+    """How long one question waits for a message."""
+
+
+class WebhooksSettings(Section):
+    """Webhooks of git hosts, at `/hooks/github`, `/hooks/github_enterprise`, `/hooks/bitbucket` and `/hooks/gitlab`."""
+
+    allow_unsigned: bool = False
+    """Whether a project with a `webhook` but no `secret` takes deliveries that nobody signed: whoever reaches the HTTP
+    listener then starts its builds."""
 
 
 class MetricsSettings(Section):
@@ -162,14 +205,24 @@ class Settings(Section):
     for root, else $XDG_RUNTIME_DIR/buildspecd, else one in /dev/shm."""
     projects_dir: Path = Path("projects.d")
     """Directory of project files: *.yml, *.yaml, *.json."""
+    config_source: ConfigSourceSettings = ConfigSourceSettings()
+    """The git repository that settings and projects come from, if any."""
     aws: AwsSettings = AwsSettings()
     """How AWS is reached."""
     http: HttpSettings = HttpSettings()
     """The HTTP listener."""
     builds: BuildsSettings = BuildsSettings()
     """How builds run on this host."""
+    git: GitSettings = GitSettings()
+    """How git servers are reached."""
+    credentials: tuple[Credential, ...] = ()
+    """With what the repositories of each host are opened; CodeCommit needs nothing here: the role of this host does."""
     poll: PollSettings = PollSettings()
     """Watching repositories by asking them."""
+    queue: QueueSettings = QueueSettings()
+    """AWS events from SQS."""
+    webhooks: WebhooksSettings = WebhooksSettings()
+    """Webhooks of git hosts."""
     metrics: MetricsSettings = MetricsSettings()
     """CloudWatch metrics."""
     events: EventsSettings = EventsSettings()
@@ -182,16 +235,23 @@ class Settings(Section):
     @model_validator(mode="before")
     @classmethod
     def _null_is_off(cls, data: Any) -> Any:
-        """Take `metrics: null` and `events: null` as off; every other section left empty keeps its defaults."""
+        """Take `metrics`, `events` or `queue` that is null as off; other sections left empty keep their defaults."""
         if not isinstance(data, dict):
             return data
-        off = {"metrics": {"namespace": None}, "events": {"bus": None}}
+        data = {name: value for name, value in data.items() if name != "credentials" or value is not None}
+        off = {"metrics": {"namespace": None}, "events": {"bus": None}, "queue": {"url": None}}
         return {name: off.get(name, value) if value is None else value for name, value in data.items()}
 
     def anchored(self, directory: Path) -> Settings:
         """Return the settings with every relative path made absolute, starting at *directory*."""
         paths = {name: directory / getattr(self, name) for name in ("state_dir", "runtime_dir", "projects_dir")}
-        return self.model_copy(update=paths)
+        ca_file = self.git.ca_file and directory / self.git.ca_file
+        credentials = tuple(
+            entry.model_copy(update={"known_hosts": directory / entry.known_hosts}) if entry.known_hosts else entry
+            for entry in self.credentials
+        )
+        git = self.git.model_copy(update={"ca_file": ca_file})
+        return self.model_copy(update={**paths, "git": git, "credentials": credentials})
 
 
 def setting_names(model: type[Section] = Settings, prefix: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

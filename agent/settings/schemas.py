@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from agent.buildspec.schema import buildspec_schema
-from agent.model import duration
+from agent.model import duration, project
 from agent.model.project import Project
 from agent.settings.projects import READ_ONLY, WEBHOOK_READ_ONLY
 from agent.settings.schema import Settings
@@ -28,6 +28,9 @@ class _Generator(GenerateJsonSchema):
 
     def function_before_schema(self, schema: core_schema.BeforeValidatorFunctionSchema) -> JsonSchemaValue:
         inner = super().function_before_schema(schema)
+        if schema["function"].get("function") is project.schedules:
+            one = {"anyOf": [inner["items"], {"type": "string", "examples": ["0 3 * * *", "rate(5 minutes)"]}]}
+            return {"anyOf": [{**inner, "items": one}, *one["anyOf"]]}
         if schema["function"].get("function") is not duration.seconds:
             return inner
         return {"anyOf": [inner, {"type": "string", "examples": ["30s", "5m", "1h30m"]}]}
@@ -45,7 +48,7 @@ class _Generator(GenerateJsonSchema):
 def agent_schema() -> dict[str, Any]:
     """Return the JSON Schema of agent.yml."""
     schema = Settings.model_json_schema(schema_generator=_Generator)
-    for section in ("metrics", "events"):  # null turns these off as a whole
+    for section in ("metrics", "events", "queue"):  # null turns these off as a whole
         member = schema["properties"][section]
         member["anyOf"] = [{"$ref": member.pop("$ref")}, {"type": "null"}]
     return {"$schema": DIALECT, **schema, "title": "buildspecd: agent.yml"}
@@ -53,10 +56,10 @@ def agent_schema() -> dict[str, Any]:
 
 def project_schema() -> dict[str, Any]:
     """Return the JSON Schema of a project file: one project, a list of them, or the answer of batch-get-projects."""
-    project = Project.model_json_schema(by_alias=True, schema_generator=_Generator)
-    definitions = project.pop("$defs")
+    document = Project.model_json_schema(by_alias=True, schema_generator=_Generator)
+    definitions = document.pop("$defs")
     ignored = {"description": "Part of CodeBuild's answers; accepted and ignored."}
-    project["properties"] |= dict.fromkeys(sorted(READ_ONLY), ignored)
+    document["properties"] |= dict.fromkeys(sorted(READ_ONLY), ignored)
     definitions["Webhook"]["properties"] |= dict.fromkeys(sorted(WEBHOOK_READ_ONLY), ignored)
     one = {"$ref": "#/$defs/Project"}
     answer = {
@@ -71,7 +74,7 @@ def project_schema() -> dict[str, Any]:
         "if": {"type": "array"},
         "then": {"items": one},
         "else": {"if": {"type": "object", "required": ["projects"]}, "then": answer, "else": one},
-        "$defs": dict(sorted({**definitions, "Project": project}.items())),
+        "$defs": dict(sorted({**definitions, "Project": document}.items())),
     }
 
 

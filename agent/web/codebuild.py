@@ -193,8 +193,8 @@ def state(call: Call) -> dict[str, Any]:
 
 
 def daemon_json(state: DaemonState) -> dict[str, Any]:
-    """Return the state of the daemon as JSON, member by member."""
-    return asdict(state)
+    """Return the state of the daemon as JSON, member by member; `config` where a repository is followed."""
+    return {name: value for name, value in asdict(state).items() if value is not None}
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -243,6 +243,8 @@ def _state_json(call: Call, state: ProjectState) -> dict[str, Any]:
         document["project"] = project_json(state.project, call.arn(f"project/{state.name}"), _modified(state))
     if state.last_build is not None:
         document["lastBuild"] = build_json(state.last_build)
+    if state.next_runs:
+        document["nextRuns"] = [asdict(run) for run in state.next_runs]
     return document
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -25,7 +25,7 @@ from agent.daemon.control import Control
 from agent.errors import BuildspecdError, RequestInvalid, Unavailable
 from agent.kit.logging import get_logger
 from agent.kit.service import StopToken
-from agent.web import codebuild, unixsocket
+from agent.web import codebuild, hooks, unixsocket
 from agent.web.hosts import host_allowed
 from agent.web.logstream import log_bytes
 from agent.web.peers import user_name, user_of_peer
@@ -37,6 +37,9 @@ _JSON = "application/x-amz-json-1.1"
 _GRACE = 2
 """Seconds that open connections get to end when the daemon stops."""
 _log = get_logger("web")
+
+_HOOKS_AT_ONCE = 2000
+"""Connections that the HTTP listener holds; a burst of deliveries must not be sent away."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -69,12 +72,13 @@ class ControlServer:
 
 
 class HttpServer:
-    """Service: the TCP listener. It serves `/healthz` and `/readyz`, and 404 for everything else."""
+    """Service: the TCP listener. It serves `/healthz`, `/readyz` and `/hooks/...`, and 404 for everything else."""
 
     name = "http"
 
-    def __init__(self, control: Control, host: str, port: int) -> None:
+    def __init__(self, control: Control, host: str, port: int, receive: hooks.Receive | None = None) -> None:
         self._control = control
+        self._receive = receive
         self._host = host
         self._port = port
         self.port: int | None = None
@@ -85,7 +89,7 @@ class HttpServer:
         listener = _tcp_listener(self._host, self._port)
         self.port = listener.getsockname()[1]
         _log.info("listening", host=self._host, port=self.port)
-        serve_app(health_app(self._control, self._host), listener, stop)
+        serve_app(health_app(self._control, self._host, self._receive), listener, stop, at_once=_HOOKS_AT_ONCE)
 
 
 def control_app(control: Control, arn: Callable[[str], str], stop: StopToken) -> ASGIApp:
@@ -116,8 +120,11 @@ def control_app(control: Control, arn: Callable[[str], str], stop: StopToken) ->
     )
 
 
-def health_app(control: Control, host: str) -> ASGIApp:
-    """Return the application of the TCP listener on *host*; requests that name another host are refused."""
+def health_app(control: Control, host: str, receive: hooks.Receive | None = None) -> ASGIApp:
+    """Return the application of the TCP listener on *host*; requests that name another host are refused.
+
+    Only hooks are not: they come through whatever stands in front, and their signature lets them in.
+    """
 
     async def healthz(request: Request) -> Response:
         return PlainTextResponse("ok\n")
@@ -140,18 +147,43 @@ def health_app(control: Control, host: str) -> ASGIApp:
 
         return _guarded(answer)
 
+    reader = hooks.BodyReader()
+    posts = [Route(f"/hooks/{name}", _guarded(_hook(name, reader, receive)), methods=["POST"]) for name in hooks.HOSTS]
     methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
     return Starlette(
         routes=[
             Route("/healthz", checked(healthz), methods=["GET"]),
             Route("/readyz", checked(readyz), methods=["GET"]),
+            *(posts if receive else ()),
             Route("/{path:path}", checked(nothing), methods=methods),
         ]
     )
 
 
-def serve_app(app: ASGIApp, listener: socket.socket, stop: StopToken) -> None:
-    """Serve *app* on a listening socket, in this thread, until *stop* is set; close the socket."""
+def _hook(name: str, reader: hooks.BodyReader, receive: hooks.Receive | None) -> Endpoint:
+    """Return what takes the deliveries of one kind of host: read, and handed to *receive*."""
+
+    async def hook(request: Request) -> Response:
+        headers = {key.lower(): value for key, value in request.headers.items()}
+        if refused := hooks.refusal(headers):
+            return PlainTextResponse(refused[1], status_code=refused[0])
+        try:
+            body = await reader.read(aiter(request.stream()))
+        except ClientDisconnect:
+            return Response(status_code=400)  # it was cut off; nobody is there to read this
+        if receive is None:
+            return Response(status_code=404)
+        status, document = await run_in_threadpool(receive, name, headers, body)
+        return JSONResponse(document, status_code=status)
+
+    return hook
+
+
+def serve_app(app: ASGIApp, listener: socket.socket, stop: StopToken, *, at_once: int = 200) -> None:
+    """Serve *app* on a listening socket, in this thread, until *stop* is set; close the socket.
+
+    More connections than *at_once* are told to come again later.
+    """
     config = uvicorn.Config(
         app,
         http=_Connection,
@@ -164,7 +196,7 @@ def serve_app(app: ASGIApp, listener: socket.socket, stop: StopToken) -> None:
         proxy_headers=False,
         server_header=False,
         h11_max_incomplete_event_size=64 << 10,
-        limit_concurrency=200,
+        limit_concurrency=at_once,
         timeout_graceful_shutdown=_GRACE,
     )
     with listener:
@@ -252,7 +284,7 @@ def _tcp_listener(host: str, port: int) -> socket.socket:
         try:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
-            listener.listen(128)
+            listener.listen(1024)
         except OSError:
             listener.close()
             raise

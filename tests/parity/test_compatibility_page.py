@@ -26,7 +26,10 @@ def key_paths() -> set[str]:
         "environment_variables": grammar.OLD_VARIABLES,
     }
     whole_sections = {"env", "proxy", "artifacts", "cache"}  # told by their keys
-    return {*grammar.OLD_ROOT.keys() - whole_sections, *(f"{above}.{key}" for above, keys in under.items() for key in keys)}
+    return {
+        *grammar.OLD_ROOT.keys() - whole_sections,
+        *(f"{above}.{key}" for above, keys in under.items() for key in keys),
+    }
 
 
 def test_every_key_of_the_buildspec_has_its_row() -> None:

@@ -36,7 +36,15 @@ def assigned(control: Path, *names: str) -> list[str]:
 
 def test_a_control_directory_is_private_and_has_its_fifos(control: Path) -> None:
     assert stat.S_IMODE(control.stat().st_mode) == 0o700
-    assert {path.name for path in control.iterdir()} == {"driver.sh", "go", "pipe", "output", "journal", "driver.log", "user"}
+    assert {path.name for path in control.iterdir()} == {
+        "driver.sh",
+        "go",
+        "pipe",
+        "output",
+        "journal",
+        "driver.log",
+        "user",
+    }
     assert (control / "go").is_fifo()
     assert stat.S_IMODE((control / "pipe").stat().st_mode) == 0o666
 

@@ -45,7 +45,11 @@ def test_every_setting_has_a_variable_that_wins_over_the_file(tmp_path: Path) ->
         ("builds", "stop_grace"): "1m30s",
         ("poll", "every"): "5m",
         ("poll", "slowest"): "1h",
+        ("queue", "url"): "https://sqs.eu-central-1.amazonaws.com/123456789012/q",
+        ("queue", "wait"): "10s",
+        ("webhooks", "allow_unsigned"): "true",
         ("images", "rewrite"): "{a/: b/}",
+        ("credentials",): "[{host: github.com, token: env:TOKEN}]",
         ("log", "level"): "debug",
         ("log", "format"): "json",
     }

@@ -41,6 +41,37 @@ def places(found: ProjectFile) -> list[str]:
     return [f"{problem.line}:{problem.column}: {problem.message}" for problem in problems]
 
 
+def test_a_schedule_is_one_or_a_list_of_expressions_or_objects(tmp_path: Path) -> None:
+    for written in ("0 3 * * *", ["0 3 * * *"], {"cron": "0 3 * * *"}, [{"cron": "0 3 * * *", "timezone": "UTC"}]):
+        (found,) = project(tmp_path, agent={"schedule": written}).agent.schedule
+        assert (found.cron, found.timezone, found.name) == ("0 3 * * *", "UTC", None)
+    assert project(tmp_path, agent={}).agent.schedule == ()
+
+
+def test_a_wrong_schedule_is_told_with_its_place(tmp_path: Path) -> None:
+    text = """\
+name: web
+source: {type: GIT, location: "file:///srv/web.git"}
+environment: {image: "debian:12"}
+agent:
+  schedule:
+    - 0 25 * * *
+    - {cron: "rate(1 minutes)", timezone: Europe/Berln, name: x}
+    - {cron: "0 0 * * *", name: x, zone: UTC}
+"""
+    (place,) = places(read(tmp_path, text))
+    assert place.startswith("8:36: unknown key agent.schedule[2].zone; known are cron, timezone")
+    found = read(tmp_path, text.replace(", zone: UTC", ""))
+    assert found.entries[0].project is None
+    zone = "there is no time zone 'Europe/Berln': expected one such as Europe/Berlin or UTC"
+    assert places(found) == [
+        "6:7: agent.schedule[0].cron: '0 25 * * *': bad hour",
+        f"7:43: agent.schedule[1].timezone: {zone}",
+        "7:14: agent.schedule[1].cron: 'rate(1 minutes)': write rate(1 minute)",
+        "8:33: agent.schedule[2].name: 'x' stands twice among the schedules",
+    ]
+
+
 def test_a_small_project_has_codebuilds_defaults(tmp_path: Path) -> None:
     found = project(tmp_path)
     assert found.timeout_in_minutes == 60
@@ -204,6 +235,10 @@ GIT = MINIMAL["source"]
         ({"environment": {"image": "x", "type": "WINDOWS_CONTAINER"}}, "environment.type: WINDOWS_CONTAINER cannot be"),
         ({"environment": {"image": "x", "type": "LINUX"}}, "environment.type: expected one of LINUX_CONTAINER,"),
         ({"environment": {"image": "x", "computeType": "SMALL"}}, "environment.computeType: expected one of"),
+        (
+            {"source": GIT | {"auth": {"type": "SECRETS_MANAGER", "resource": "hunter2"}}},
+            "source.auth: resource must be the ARN of a secret",
+        ),
         ({"webhook": {"secret": "env:NOT A NAME"}}, "webhook.secret: expected env:NAME"),
         (
             {"webhook": {"filterGroups": [[{"type": "HEAD_REF", "pattern": "("}]]}},
@@ -223,6 +258,10 @@ GIT = MINIMAL["source"]
         ),
         ({"agent": {"preflight": ["db"]}}, "agent.preflight[0]: expected HOST:PORT such as db.internal:5432, not 'db'"),
         ({"agent": {"log_retention_days": 31}}, "agent.log_retention_days: CloudWatch knows 1, 3, 5"),
+        (
+            {"webhook": {"pullRequestBuildPolicy": {"requiresCommentApproval": "DISABLED", "approverRoles": ["BOSS"]}}},
+            "webhook.pullRequestBuildPolicy.approverRoles[0]: expected one of GITHUB_READ",
+        ),
     ],
 )
 def test_what_must_hold_between_fields_is_checked(tmp_path: Path, fields: dict[str, Any], message: str) -> None:
@@ -239,12 +278,16 @@ def test_what_must_hold_between_fields_is_checked(tmp_path: Path, fields: dict[s
             {"source": GIT | {"location": "https://me:hunter2@host/x.git"}},
             "source.location: the address holds a password",
         ),
+        (
+            {"source": GIT | {"auth": {"type": "CODECONNECTIONS", "resource": "arn:aws:codeconnections:x"}}},
+            "source.auth.type: CODECONNECTIONS opens sources for AWS alone",
+        ),
+        (
+            {"source": {"type": "GITHUB", "location": "https://github.com/a/b", "insecureSsl": True}},
+            "source.insecureSsl: insecureSsl holds for GIT, GITHUB_ENTERPRISE, GITLAB_SELF_MANAGED only",
+        ),
         ({"cache": {"type": "LOCAL"}}, "cache.modes: a LOCAL cache without modes keeps nothing"),
         ({"webhook": {"buildType": "BUILD_BATCH"}}, "webhook.buildType: BUILD_BATCH: a plain build is started instead"),
-        (
-            {"webhook": {"pullRequestBuildPolicy": {"requiresCommentApproval": "ALL_PULL_REQUESTS"}}},
-            "approval by comment is not supported",
-        ),
         (
             {"environment": {"image": "x", "environmentVariables": [{"name": "CODEBUILD_X", "value": "1"}]}},
             "environment.environmentVariables[0].name: CODEBUILD_X: names that start with CODEBUILD_",
