@@ -175,6 +175,7 @@ def _pool(proxy: str, trust: Trust) -> urllib3.PoolManager:
     if ca_file.is_file():
         context.load_verify_locations(cafile=ca_file)
     if trust.insecure:
+        urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the project says so, once and for all
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     options = {

@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from agent.environment.builtin import BuildFacts, builtin_variables
 from agent.model.project import FileSystem, Source
 from agent.source.layout import source_paths
 from tests import images
@@ -252,20 +251,6 @@ def test_case_61_the_built_in_variables_have_codebuilds_shapes(site: Site) -> No
     strangers = {name for name in found if name.startswith(("CODEBUILD_", "AWS_"))} - set(shapes)
     assert strangers == set(), "what does not apply is not set"
     assert "CI" not in found
-
-
-def test_case_62_a_pull_request_has_its_number_and_its_head(site: Site) -> None:
-    """The webhook's own variables come with webhooks, which this version does not have; what they hold is given."""
-    repository = Repository(site.place / "git")
-    repository.commit(**{"buildspec.yml": spec(build=["env"])})
-    head = repository.commit("of the pull request")
-    repository.push("HEAD:refs/pull/7/head")
-    ended = site.build(source=Source(type="GIT", location=repository.url), request={"source_version": "pr/7"})
-    found = variables_of(ended)
-    assert found["CODEBUILD_SOURCE_VERSION"] == "pr/7"
-    assert found["CODEBUILD_RESOLVED_SOURCE_VERSION"] == head
-    hook = {"CODEBUILD_WEBHOOK_TRIGGER": "pr/7", "CODEBUILD_WEBHOOK_EVENT": "PULL_REQUEST_CREATED"}
-    assert builtin_variables(ended.build, BuildFacts(REGION, {}, hook)).items() >= hook.items()
 
 
 @pytest.mark.parametrize(

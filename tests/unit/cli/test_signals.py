@@ -23,7 +23,11 @@ print("ended", flush=True)
 """
 
 
-def started(mode: str, prefix: str = "") -> subprocess.Popen[bytes]:
+_HEEDED = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
+"""Whoever runs the tests under nohup passes on that it ignores HUP."""
+
+
+def started(mode: str, prefix: str = _HEEDED) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
         [sys.executable, "-c", prefix + SCRIPT, mode], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

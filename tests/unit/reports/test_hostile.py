@@ -190,13 +190,13 @@ def test_a_file_that_is_too_large_is_not_parsed(name: str) -> None:
 
 def test_many_failures_with_long_messages_are_not_kept() -> None:
     case = b'<testcase name="a"><failure>' + b"x" * 6000 + b"</failure></testcase>"
-    data = b"<testsuite>" + case * 3000 + b"</testsuite>"
+    data = b"<testsuite>" + case * 6000 + b"</testsuite>"
     tracemalloc.start()
     results = parsed("JUNITXML", data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert (len(results.cases), results.dropped) == (500, 2500)
-    assert peak < 12 * 1024 * 1024  # of 18 MB of input
+    assert (len(results.cases), results.dropped) == (500, 5500)
+    assert peak < 24 * 1024 * 1024  # of 36 MB of input; other threads of this process count, too
 
 
 def test_an_encoding_that_python_knows_is_read_or_refused_with_a_sentence() -> None:
