@@ -289,7 +289,7 @@ class Daemon:
         """Remove what a build left, in its directory or in a cache; its image helps where its files are root's."""
         known = Builds(self._workshop.database).matching(path.parent.name)
         image = known[0].project.environment.image if known else Slot(path.parent).image
-        reclaim_tree(self._workshop.engine, path, image)
+        reclaim_tree(self._workshop.engine, path, image, self._workshop.settings.images.rewrite)
 
     def _took_up(self) -> None:
         self._scheduler.wake()

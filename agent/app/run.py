@@ -32,6 +32,7 @@ def run_local(wanted: LocalRun) -> Build:
             database=workshop.database,
             recorder=workshop.recorder,
             engine=workshop.engine,
+            rewrites=live.settings.images.rewrite,
             intake_for=workshop.intake_for,
             new_job=workshop.new_job,
         )

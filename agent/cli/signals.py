@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from agent.kit.service import StopToken
@@ -37,7 +37,19 @@ def stopping_on_signals(
 
     watcher = threading.Thread(target=_watch, args=(reader, stop, notice, reload), name="signals", daemon=True)
     watcher.start()
-    former = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        with handled(_SIGNALS, handle):
+            yield
+    finally:
+        os.close(writer)
+        watcher.join(timeout=5)
+        os.close(reader)
+
+
+@contextlib.contextmanager
+def handled(signals: Sequence[signal.Signals], handle: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Have *handle* called for *signals* inside the block; those that were ignored stay so. Main thread only."""
+    former = {number: signal.getsignal(number) for number in signals}
     for number, handler in former.items():
         if handler is not signal.SIG_IGN:
             signal.signal(number, handle)
@@ -46,9 +58,6 @@ def stopping_on_signals(
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
-        os.close(writer)
-        watcher.join(timeout=5)
-        os.close(reader)
 
 
 def _watch(reader: int, stop: StopToken, notice: str, reload: Callable[[], None] | None) -> None:

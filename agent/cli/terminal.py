@@ -10,6 +10,7 @@ import tty
 from collections.abc import Iterator
 from types import FrameType
 
+from agent.cli.signals import handled
 from agent.container.session import Ends
 
 _ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -59,15 +60,8 @@ def _ending() -> Iterator[None]:
             signal.signal(other, signal.SIG_IGN)  # once: what is being restored must not be interrupted
         raise Ended(number)
 
-    former = {number: signal.getsignal(number) for number in _ENDING}
-    for number, handler in former.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, handle)
-    try:
+    with handled(_ENDING, handle):
         yield
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def _told(writer: int) -> None:

@@ -73,14 +73,17 @@ class Intake:
         return self._store(request, effective(project, request.overrides), token)
 
     def again(self, old: Build) -> Build:
-        """Store and queue a new build with the effective parameters of *old* (`RetryBuild`)."""
-        return self._store(repeated(old, current_user()), old.project, None)
+        """Store and queue a new build with the effective parameters of *old* (`RetryBuild`); it begins a chain anew."""
+        return self._repeat(old, current_user(), AutoRetry())
 
     def once_more(self, failed: Build, initiator: str) -> Build:
-        """Store and queue the automatic retry of *failed*, which takes no newer build's place (`autoRetryLimit`)."""
-        chain = AutoRetry(number=failed.auto_retry.number + 1, previous=failed.arn)
+        """Store and queue the automatic retry of *failed* (`autoRetryLimit`)."""
+        return self._repeat(failed, initiator, AutoRetry(number=failed.auto_retry.number + 1, previous=failed.arn))
+
+    def _repeat(self, old: Build, initiator: str, chain: AutoRetry) -> Build:
+        """Store and queue *old* once more. What is repeated is an old commit: it takes no newer build's place."""
         with self.database.transaction():
-            build = self._made(repeated(failed, initiator), failed.project).evolve(auto_retry=chain)
+            build = self._made(repeated(old, initiator), old.project).evolve(auto_retry=chain)
             self.recorder.add(build)
         self.wake()
         return build

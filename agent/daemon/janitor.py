@@ -10,7 +10,7 @@ from pathlib import Path
 from agent.cache.local import LocalCaches
 from agent.container.engine import Engine
 from agent.daemon.cachesweep import sweep_caches
-from agent.errors import EngineUnavailable
+from agent.errors import EngineUnavailable, ImageUnavailable
 from agent.kit.clock import Clock
 from agent.kit.logging import get_logger
 from agent.kit.service import StopToken
@@ -78,11 +78,17 @@ class Janitor:
             if root.name not in running:
                 for leftover in (root / name for name in LEFTOVERS):
                     if leftover.exists():
-                        _log.info("removing what an ended build left", path=str(leftover))
-                        self.reclaim(leftover)
+                        self._remove(leftover)
         for directory in secrets:
             if directory.name not in running:
                 shutil.rmtree(directory, ignore_errors=True)
+
+    def _remove(self, leftover: Path) -> None:
+        _log.info("removing what an ended build left", path=str(leftover))
+        try:
+            self.reclaim(leftover)
+        except (EngineUnavailable, ImageUnavailable) as error:  # what it needs may be there at the next sweep
+            _log.warning("it stays for now", path=str(leftover), error=error.message)
 
 
 def orphans(owned: Mapping[str, str], running: Iterable[str]) -> list[str]:

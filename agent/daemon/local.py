@@ -126,13 +126,14 @@ def build_tree(
     database: Database,
     recorder: Recorder,
     engine: Engine,
+    rewrites: Mapping[str, str],
     intake_for: Callable[[Mapping[str, Project]], Intake],
     new_job: Callable[[Build, StopToken, BinaryIO | None], Job],
 ) -> Build:
     """Build, and leave nothing behind; return the build as it ended."""
     if not wanted.directory.is_dir():
         raise SourceNotFound(f"{wanted.directory} is not a directory", hint="name the working tree to build")
-    sweep(estate, database, recorder, engine)
+    sweep(estate, database, recorder, engine, rewrites)
     project = local_project(wanted, base)
     variables = [{"name": name, "value": value} for name, value in (wanted.variables or {}).items()]
     request = BuildRequest(
@@ -148,14 +149,14 @@ def build_tree(
         job = new_job(build, StopToken(), wanted.console)
         with _stopping(job, wanted.stop):
             travel(job)
-    reclaim_tree(engine, root, "")
+    reclaim_tree(engine, root, "", {})
     for arn in job.build.report_arns:
         if report := Reports(database).get(arn):
             wanted.reported(report)
     return job.build
 
 
-def sweep(estate: Estate, database: Database, recorder: Recorder, engine: Engine) -> None:
+def sweep(estate: Estate, database: Database, recorder: Recorder, engine: Engine, rewrites: Mapping[str, str]) -> None:
     """End and clear away local builds whose process died, and local caches that nobody uses."""
     caches = LocalCaches(estate.caches)
     owners = caches.owners()
@@ -166,7 +167,7 @@ def sweep(estate: Estate, database: Database, recorder: Recorder, engine: Engine
             if container:
                 engine.remove(container)
             for directory in (root, estate.of_build(build.uuid).secrets):
-                reclaim_tree(engine, directory, build.project.environment.image)
+                reclaim_tree(engine, directory, build.project.environment.image, rewrites)
             ended = recorder.leave(build, Status.STOPPED, PhaseContext(message="the process that ran it died"))
             recorder.complete(ended, Status.STOPPED)
             Queue(database).remove(build.id)
@@ -176,7 +177,7 @@ def sweep(estate: Estate, database: Database, recorder: Recorder, engine: Engine
         owners,
         running,
         SystemClock().now(),
-        lambda path: reclaim_tree(engine, path, Slot(path.parent).image),
+        lambda path: reclaim_tree(engine, path, Slot(path.parent).image, rewrites),
     )
 
 

@@ -28,16 +28,21 @@ class TestCase(Shape):
     test_raw_data_path: str | None = None
 
 
-class CodeCoverage(Shape):
-    """CodeBuild's `CodeCoverage`: one source file. Percentages from 0 to 100, covered / total."""
+class CoverageSummary(Shape):
+    """CodeBuild's `CodeCoverageReportSummary`. Percentages from 0 to 100, covered / total."""
 
-    file_path: str
     line_coverage_percentage: float = 0.0
     lines_covered: int = 0
     lines_missed: int = 0
     branch_coverage_percentage: float = 0.0
     branches_covered: int = 0
     branches_missed: int = 0
+
+
+class CodeCoverage(CoverageSummary):
+    """CodeBuild's `CodeCoverage`: the same of one source file."""
+
+    file_path: str
 
 
 class TestSummary(Shape):
@@ -48,17 +53,6 @@ class TestSummary(Shape):
     total: int
     status_counts: dict[str, int]
     duration_in_nano_seconds: int
-
-
-class CoverageSummary(Shape):
-    """CodeBuild's `CodeCoverageReportSummary`."""
-
-    line_coverage_percentage: float = 0.0
-    lines_covered: int = 0
-    lines_missed: int = 0
-    branch_coverage_percentage: float = 0.0
-    branches_covered: int = 0
-    branches_missed: int = 0
 
 
 class Report(Shape):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from agent.buildlog.stamps import PREFIX, stamp
 from agent.container.driver import SetUp
-from agent.environment.runtimes import RUNTIMES_FILE, Catalogue, demands_a_choice, parse_runtimes, select
+from agent.environment.known_images import RuntimesOfImage
+from agent.environment.runtimes import RUNTIMES_FILE, demands_a_choice, parse_runtimes, select
 from agent.errors import BuildspecInvalid
 from agent.kit.files import open_regular, write_atomic
 from agent.kit.tarstream import TarReader
@@ -22,37 +21,8 @@ if TYPE_CHECKING:
     from agent.pipeline.job import Job
 
 _LIMIT = 1 << 20
-_REMEMBERED = 256
 _SEARCH = 1 << 20
 _SKIPPED = "Skipping install of runtimes. Runtime version selection is not supported by this build image."
-
-
-@dataclass(frozen=True)
-class RuntimesOfImage:
-    """What an image says of its runtimes: its list, or why that cannot be read; neither where it has none."""
-
-    catalogue: Catalogue | None = None
-    problem: str = ""
-
-
-class KnownImages:
-    """Remembers what images say of their runtimes, by image id, so that each is looked at once. Any thread may ask."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._known: dict[str, RuntimesOfImage] = {}
-
-    def runtimes(self, image: str, look: Callable[[], RuntimesOfImage]) -> RuntimesOfImage:
-        """Return what is known of *image*, after a *look* if that is nothing yet."""
-        with self._lock:
-            if image in self._known:
-                return self._known[image]
-        found = look()
-        with self._lock:
-            while len(self._known) >= _REMEMBERED:
-                del self._known[next(iter(self._known))]
-            self._known[image] = found
-        return found
 
 
 def choose(job: Job, container: str, variables: Mapping[str, str]) -> tuple[SetUp, ...]:

@@ -315,17 +315,18 @@ def log_record(build: Build, totals: LogTotals) -> LogRecord:
 
 def reclaim(job: Job, directory: Path) -> None:
     """Remove a tree that the build wrote, as root maybe."""
-    image = job.build.project.environment.image
-    if not job.tools.engine.has_image(image):
-        image = pull_reference(image, job.tools.rewrites)
-    reclaim_tree(job.tools.engine, directory, image)
+    reclaim_tree(job.tools.engine, directory, job.build.project.environment.image, job.tools.rewrites)
 
 
-def reclaim_tree(engine: Engine, directory: Path, image: str) -> None:
-    """Remove *directory*; what this user may not remove, a container of *image* may. Safe when it is not there."""
+def reclaim_tree(engine: Engine, directory: Path, image: str, rewrites: Mapping[str, str]) -> None:
+    """Remove *directory*; what this user may not remove, a container of *image* may. Safe when it is not there.
+
+    Raises `ImageUnavailable` where it would take an image that is not on the host, under neither of its names.
+    """
     shutil.rmtree(directory, ignore_errors=True)
     if directory.exists() and image:
-        engine.shell(image, "rm -rf /reclaim/* /reclaim/.[!.]* /reclaim/..?*", {str(directory): "/reclaim"})
+        present = image if engine.has_image(image) else pull_reference(image, rewrites)
+        engine.shell(present, "rm -rf /reclaim/* /reclaim/.[!.]* /reclaim/..?*", {str(directory): "/reclaim"})
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -11,11 +11,11 @@ from agent.aws import Proxies
 from agent.cache.local import LocalCaches
 from agent.container.engine import Engine
 from agent.container.spec import RegistryLogin
+from agent.environment.known_images import KnownImages
 from agent.environment.resolve import SecretSource
 from agent.kit.clock import Clock
 from agent.model.project import Environment
 from agent.objects.store import ObjectStore
-from agent.pipeline.runtimes import KnownImages
 from agent.source.sources import Sources
 
 

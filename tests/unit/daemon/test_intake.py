@@ -200,6 +200,15 @@ def test_a_retry_is_a_new_build_of_what_the_old_one_built(desk: Desk) -> None:
     assert new.id != old.id
 
 
+def test_a_retry_by_hand_takes_no_newer_build_s_place(desk: Desk) -> None:
+    desk.known["web"] = a_project(agent=AgentOptions(supersede="queued"))
+    old = desk.intake.submit(desk.ask(source_ref=MAIN))
+    desk.intake.submit(desk.ask(source_ref=MAIN, dedupe_key="newer"))
+    superseded = desk.stops()
+    desk.intake.again(old)
+    assert (list(superseded), desk.stops()) == ([1], superseded)
+
+
 def test_a_build_can_be_retried_after_its_project_is_gone(desk: Desk) -> None:
     old = desk.intake.submit(desk.ask())
     desk.known.clear()
