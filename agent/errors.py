@@ -34,25 +34,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from agent.model.cause import Cause
 from agent.model.status import Status
 
 
 class BuildspecdError(Exception):
     """Base of every error that we raise on purpose.
 
-    `code` becomes the status code of the phase context, `hint` says what to do next.
+    `code` becomes the status code of the phase context, `hint` says what to do next, `cause` why a build ended badly.
     """
 
     status: ClassVar[Status] = Status.FAULT
     retry: ClassVar[bool] = False
     exit_code: ClassVar[int] = 3
     default_code: ClassVar[str] = "INTERNAL_ERROR"
+    default_cause: ClassVar[Cause] = Cause.INTERNAL_ERROR
 
-    def __init__(self, message: str, *, hint: str = "", code: str = "") -> None:
+    def __init__(self, message: str, *, hint: str = "", code: str = "", cause: Cause | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.code = code or self.default_code
+        self.cause = cause or self.default_cause
 
 
 class UserError(BuildspecdError):
@@ -61,6 +64,7 @@ class UserError(BuildspecdError):
     status = Status.FAILED
     exit_code = 2
     default_code = "CLIENT_ERROR"
+    default_cause = Cause.PROJECT_INVALID
 
 
 class UsageError(UserError):
@@ -93,36 +97,56 @@ class BuildspecInvalid(UserError):
     """The buildspec cannot be used. `message` has CodeBuild's words for the first problem."""
 
     default_code = "YAML_FILE_ERROR"
+    default_cause = Cause.BUILDSPEC_INVALID
 
-    def __init__(self, message: str, problems: Sequence[Problem] = (), *, hint: str = "", code: str = "") -> None:
-        super().__init__(message, hint=hint, code=code)
+    def __init__(
+        self,
+        message: str,
+        problems: Sequence[Problem] = (),
+        *,
+        hint: str = "",
+        code: str = "",
+        cause: Cause | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, code=code, cause=cause)
         self.problems = tuple(problems)
 
 
 class SourceNotFound(UserError):
     """No such repository, branch, tag or commit."""
 
+    default_cause = Cause.SOURCE_NOT_FOUND
+
 
 class SourceRefused(UserError):
     """The git server does not let us in."""
+
+    default_cause = Cause.SOURCE_DENIED
 
 
 class ArtifactsMissing(UserError):
     """No file matched the artifact paths."""
 
+    default_cause = Cause.ARTIFACTS_MISSING
+
 
 class UploadRefused(UserError):
     """The bucket or the KMS key says no."""
+
+    default_cause = Cause.UPLOAD_DENIED
 
 
 class ImageUnavailable(UserError):
     """The image does not exist, or its registry does not let us in."""
 
     default_code = "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE"
+    default_cause = Cause.IMAGE_NOT_FOUND
 
 
 class VariableUnresolved(UserError):
     """A parameter or a secret that a variable refers to cannot be read."""
+
+    default_cause = Cause.VARIABLE_UNRESOLVED
 
 
 class RequestInvalid(UserError):
@@ -145,16 +169,20 @@ class ContainerDied(UserError):
     """The build container ended without finishing the build, by the user's doing (memory, image without `sh`)."""
 
     default_code = "BUILD_CONTAINER_DIED"
+    default_cause = Cause.IMAGE_UNUSABLE
 
 
 class PreflightFailed(UserError):
     """Something that the project says it needs cannot be reached from this host."""
 
     default_code = "PREFLIGHT_FAILED"
+    default_cause = Cause.PREFLIGHT_FAILED
 
 
 class ReportInvalid(UserError):
     """A result file of tests or coverage says nothing that can be understood."""
+
+    default_cause = Cause.REPORT_INVALID
 
 
 class Unavailable(BuildspecdError):
@@ -168,24 +196,28 @@ class GitUnavailable(Unavailable):
     """The git server does not answer, or answers with an error of its own."""
 
     default_code = "GIT_UNAVAILABLE"
+    default_cause = Cause.GIT_UNAVAILABLE
 
 
 class EngineUnavailable(Unavailable):
     """The Docker engine does not answer."""
 
     default_code = "ENGINE_UNAVAILABLE"
+    default_cause = Cause.ENGINE_UNAVAILABLE
 
 
 class RegistryUnavailable(Unavailable):
     """The image registry does not answer, or limits our rate."""
 
     default_code = "BUILD_CONTAINER_UNABLE_TO_PULL_IMAGE"
+    default_cause = Cause.REGISTRY_UNAVAILABLE
 
 
 class AwsUnavailable(Unavailable):
     """An AWS service does not answer, or throttles."""
 
     default_code = "AWS_UNAVAILABLE"
+    default_cause = Cause.AWS_UNAVAILABLE
 
 
 class DaemonNotRunning(BuildspecdError):
@@ -200,13 +232,17 @@ class DiskFull(BuildspecdError):
     """No space is left on the host."""
 
     default_code = "DISK_FULL"
+    default_cause = Cause.HOST_DISK_FULL
 
 
 class ContainerLost(BuildspecdError):
     """The build container is gone, and not by its own doing."""
 
     default_code = "CONTAINER_LOST"
+    default_cause = Cause.CONTAINER_KILLED
 
 
 class StoreTooNew(BuildspecdError):
     """The database was written by a newer version of buildspecd."""
+
+    default_cause = Cause.STATE_DAMAGED

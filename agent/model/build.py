@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from agent.model.cause import Cause
 from agent.model.phase import Phase, PhaseContext, PhaseType
 from agent.model.project import EnvironmentVariable, Project
 from agent.model.shape import Shape
@@ -98,7 +99,10 @@ class Build(Shape):
     stop_reason: str | None = None
     paused_since: float | None = None
     """When the build was seen to wait at a breakpoint; None: it does not."""
+    cause: Cause | None = None
+    """Why it did not succeed: the first thing that went wrong."""
     advice: str | None = None
+    """What to do about that, in one sentence."""
 
     @property
     def uuid(self) -> str:
