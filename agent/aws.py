@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from agent.errors import AwsUnavailable, BuildspecdError, DiskFull, UserError
+from agent.model.cause import Cause
 
 if TYPE_CHECKING:
     import boto3
 
 UNKNOWN_ACCOUNT = "000000000000"
 FALLBACK_REGION = "us-east-1"
+PATIENCE_SECONDS = 60.0
+"""For how long a call waits to hear something of its answer."""
 
 _CREDENTIAL_VARIABLES = (
     "AWS_ACCESS_KEY_ID",
@@ -28,6 +32,16 @@ _CREDENTIAL_VARIABLES = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     "AWS_EC2_METADATA_SERVICE_ENDPOINT",
 )
+
+NAMELESS = re.compile(
+    r"Name or service not known|[Tt]emporary failure in name resolution|No address associated with hostname|"
+    r"nodename nor servname|NameResolutionError|Could not resolve (host|proxy)|Could not resolve hostname"
+)
+"""What resolvers say, through whatever library, of a name that they do not find."""
+_EXPIRED = re.compile(r"ExpiredToken|RequestExpired|[Tt]oken (included in the request )?(is|has) expired|has expired")
+_KMS = re.compile(r"\bkms:|\bKMS key\b|arn:aws[a-z-]*:kms:")
+_LINKS = 6
+_LONGEST_WAIT = 600.0
 
 _LATER = frozenset(
     {
@@ -52,6 +66,16 @@ _LATER = frozenset(
     }
 )
 
+_CLOCK = "set the clock of this host (`timedatectl`, `chronyc tracking`): AWS takes no request that is minutes off"
+_KEYS = "the access key of this host is wrong, or was deleted: check its role, or aws.profile in agent.yml"
+_OFF = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+_UNKNOWN_KEYS = frozenset(
+    {"InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "SignatureDoesNotMatch"}
+    | {"InvalidSignatureException", "InvalidToken"}
+)
+_PAGE = re.compile(rb"\s*<(!doctype|html|head|body)", re.IGNORECASE)
+_OFF_WORDS = ("Signature expired", "Signature not yet current")
+
 
 class AwsRefused(UserError):
     """AWS said no, and would say so again. `reason` is AWS's own error code, `text` its message.
@@ -59,11 +83,20 @@ class AwsRefused(UserError):
     `trace` is what AWS's support asks for: `status code: 400, request id: ...`; empty where nobody answered.
     """
 
-    def __init__(self, message: str, *, reason: str, text: str, hint: str = "", trace: str = "") -> None:
-        super().__init__(message, hint=hint)
+    default_cause = Cause.AWS_DENIED
+
+    def __init__(
+        self, message: str, *, reason: str, text: str, hint: str = "", trace: str = "", cause: Cause | None = None
+    ) -> None:
+        super().__init__(message, hint=hint, cause=cause)
         self.reason = reason
         self.text = text
         self.trace = trace
+
+    @property
+    def finer(self) -> Cause | None:
+        """The cause, where it says more than that AWS said no: then it holds whatever it was asked for."""
+        return None if self.cause is Cause.AWS_DENIED else self.cause
 
 
 @dataclass(frozen=True)
@@ -99,21 +132,23 @@ class Aws:
         self._proxies = proxies
         self._lock = threading.RLock()
         self._session: boto3.Session | None = None
-        self._clients: dict[tuple[str, int], Any] = {}
+        self._clients: dict[tuple[str, int, float], Any] = {}
         self._account: str | None = None
 
-    def client(self, service: str, *, attempts: int = 4) -> Any:
+    def client(self, service: str, *, attempts: int = 4, patience: float = PATIENCE_SECONDS) -> Any:
         """Return the client of *service*, made once. Use it inside `translated`.
 
         *attempts* 1 is for a call that must not be sent twice unseen: botocore then repeats nothing by itself.
+        *patience* is for how many seconds nothing may be heard of an answer.
         """
         with self._lock:
-            if (service, attempts) not in self._clients:
-                client = self._made(service, attempts, self._proxies.by_scheme if self._proxies else None)
+            kind = (service, attempts, patience)
+            if kind not in self._clients:
+                client = self._made(*kind, self._proxies.by_scheme if self._proxies else None)
                 if self._proxies and self._proxies.spare(client.meta.endpoint_url):
-                    client = self._made(service, attempts, {})
-                self._clients[service, attempts] = client
-            return self._clients[service, attempts]
+                    client = self._made(*kind, {})
+                self._clients[kind] = client
+            return self._clients[kind]
 
     def through(self, proxies: Proxies) -> Aws:
         """Return clients of the same credentials that go through *proxies*."""
@@ -121,24 +156,26 @@ class Aws:
         other._session = self._open()
         return other
 
-    def _made(self, service: str, attempts: int, proxies: Mapping[str, str] | None) -> Any:
+    def _made(self, service: str, attempts: int, patience: float, proxies: Mapping[str, str] | None) -> Any:
         from botocore.config import Config
 
         session: Any = self._open()  # boto3's types know a service only as a literal
         with translated(service):
-            return session.client(
+            client = session.client(
                 service,
                 endpoint_url=self._endpoint_url,
                 region_name=self.region,
                 config=Config(
                     connect_timeout=5,
-                    read_timeout=60,
+                    read_timeout=patience,
                     retries={"mode": "standard", "total_max_attempts": attempts},
                     max_pool_connections=16,
                     user_agent_extra="buildspecd",
                     proxies=proxies,
                 ),
             )
+        client.meta.events.register("after-call.*", _check_sender)
+        return client
 
     @property
     def region(self) -> str:
@@ -177,6 +214,7 @@ class Aws:
                 reason="NoCredentials",
                 text="no AWS credentials were found",
                 hint="give the host an instance role, or set aws.profile in agent.yml",
+                cause=Cause.CREDENTIALS_MISSING,
             )
         return str(keys.access_key), str(keys.secret_key), keys.token
 
@@ -204,14 +242,27 @@ class Detour(Aws):
         """Go through *proxies* from now on."""
         self._way = self._direct.through(proxies)
 
-    def client(self, service: str, *, attempts: int = 4) -> Any:
+    def client(self, service: str, *, attempts: int = 4, patience: float = PATIENCE_SECONDS) -> Any:
         """See `Aws.client`."""
-        return self._way.client(service, attempts=attempts)
+        return self._way.client(service, attempts=attempts, patience=patience)
 
     @property
     def region(self) -> str:
         """See `Aws.region`."""
         return self._direct.region
+
+
+def _check_sender(http_response: Any, model: Any, **_: Any) -> None:
+    """Raise when a proxy's page came back with status 200: botocore takes it for an answer that has no members.
+
+    AWS answers with a page only where somebody stored one in S3, and that has an ETag.
+    """
+    headers = http_response.headers
+    page = str(headers.get("content-type", "")).startswith("text/html") and "etag" not in headers
+    if not page or http_response.status_code >= 300:
+        return
+    if model.has_streaming_output or _PAGE.match(http_response.content):
+        raise AwsUnavailable("a page came back that is not of AWS", hint="check the endpoint and the proxy")
 
 
 def _in_network(host: str, network: str) -> bool:
@@ -248,11 +299,13 @@ def translated(doing: str) -> Iterator[None]:
             reason="NoCredentials",
             text=str(error),
             hint="give the host an instance role, or set aws.profile in agent.yml",
+            cause=Cause.CREDENTIALS_MISSING,
         ) from error
     except botocore.ParamValidationError as error:
         raise AwsRefused(f"{doing}: {error}", reason="ParamValidation", text=str(error)) from error
     except (botocore.BotoCoreError, botocore.HTTPClientError) as error:
-        raise AwsUnavailable(f"{doing}: {error}", hint="check network, endpoint and credentials") from error
+        hint = "check network, endpoint and credentials"
+        raise AwsUnavailable(f"{doing}: {error}", hint=hint, cause=_cause_of_silence(error)) from error
     except OSError as error:
         if error.errno == 28:
             raise DiskFull(f"{doing}: no space left on the host", hint="free some disk space") from error
@@ -264,6 +317,46 @@ def _from_answer(response: Any, doing: str) -> BuildspecdError:
     code, text = str(error.get("Code", "Unknown")), str(error.get("Message", ""))
     http = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
     if code in _LATER or http >= 500 or http == 429:
-        return AwsUnavailable(f"{doing}: {code}: {text}")
+        later = AwsUnavailable(
+            f"{doing}: {code}: {text}", cause=Cause.CREDENTIALS_EXPIRED if _EXPIRED.search(code) else None
+        )
+        later.retry_after = _seconds(response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("retry-after"))
+        return later
     trace = f"status code: {http}, request id: {response.get('ResponseMetadata', {}).get('RequestId', '')}"
-    return AwsRefused(f"{doing}: {code}: {text}", reason=code, text=text, trace=trace)
+    hint, cause = _hint(code, text), _cause_of_refusal(code, text)
+    return AwsRefused(f"{doing}: {code}: {text}", reason=code, text=text, trace=trace, hint=hint, cause=cause)
+
+
+def _cause_of_refusal(code: str, text: str) -> Cause | None:
+    """Return why AWS says no, where that is not just a permission of the service that was asked. Pure."""
+    if code.startswith("KMS") or (_KMS.search(text) and ("Denied" in code or code == "403")):
+        return Cause.KMS_DENIED
+    if code in _UNKNOWN_KEYS and not _EXPIRED.search(text) and not any(words in text for words in _OFF_WORDS):
+        return Cause.CREDENTIALS_MISSING
+    expired = code in _OFF or _EXPIRED.search(code) or _EXPIRED.search(text) or any(one in text for one in _OFF_WORDS)
+    return Cause.CREDENTIALS_EXPIRED if expired else None
+
+
+def _cause_of_silence(error: BaseException) -> Cause | None:
+    """Return why AWS was not even reached, as far as what botocore and the libraries below it say tells."""
+    texts = [str(error), str(getattr(error, "kwargs", {}).get("error", ""))]
+    links: BaseException | None = error
+    for _ in range(_LINKS):
+        links = links and (links.__cause__ or links.__context__)
+        texts.append(str(links or ""))
+    said = " ".join(texts)
+    if NAMELESS.search(said):
+        return Cause.DNS_FAILED
+    return Cause.CREDENTIALS_EXPIRED if _EXPIRED.search(said) else None
+
+
+def _seconds(text: str | None) -> float | None:
+    """Return the value of Retry-After, which may be a date, too: then nothing."""
+    return min(float(text), _LONGEST_WAIT) if text and text.isdecimal() and text.isascii() else None
+
+
+def _hint(code: str, text: str) -> str:
+    """Return what to do about a refusal that concerns neither the thing nor the permission that was asked for."""
+    if code in _OFF or any(words in text for words in _OFF_WORDS):
+        return _CLOCK
+    return _KEYS if code in _UNKNOWN_KEYS else ""

@@ -26,6 +26,7 @@ Everything that can go wrong, except a red build. A red build is a value.
   x DiskFull                   no space left on the host
   x ContainerLost              the container is gone, and not by its own doing
   x StoreTooNew                the database was written by a newer version
+  x BuildUnreadable            the record of one build is damaged
 """
 
 from __future__ import annotations
@@ -244,5 +245,11 @@ class ContainerLost(BuildspecdError):
 
 class StoreTooNew(BuildspecdError):
     """The database was written by a newer version of buildspecd."""
+
+    default_cause = Cause.STATE_DAMAGED
+
+
+class BuildUnreadable(BuildspecdError):
+    """The record of a build cannot be understood any more; the others are not concerned."""
 
     default_cause = Cause.STATE_DAMAGED

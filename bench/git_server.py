@@ -1,15 +1,19 @@
 """A git server of smart HTTP/1.1 with connections that stay open: `git http-backend` behind the standard library.
 
-python -m bench.git_server ROOT     prints its port; a path that begins with /hang/ never gets an answer
+python -m bench.git_server ROOT [USER:PASSWORD]     prints its port; a path that begins with /hang/ never gets an answer
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import IO
+
+_PIECE = 1 << 16
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -25,6 +29,8 @@ class Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def serve(self, body: bytes) -> None:
+        if not self.is_known():
+            return
         path, _, query = self.path.partition("?")
         if path.startswith("/hang/"):
             threading.Event().wait()
@@ -39,15 +45,46 @@ class Handler(BaseHTTPRequestHandler):
             "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
             "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
         }
-        answer = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True)
-        head, _, content = answer.stdout.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
+        command = ["git", "http-backend"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as backend:
+            assert backend.stdin
+            assert backend.stdout
+            backend.stdin.write(body)
+            backend.stdin.close()
+            self.pass_on(backend.stdout)
+
+    def pass_on(self, answer: IO[bytes]) -> None:
+        """Send an answer while it is made; a short one in one piece."""
+        headers = dict(line.decode().strip().split(": ", 1) for line in iter(answer.readline, b"\r\n") if b": " in line)
         self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
+        content = answer.read(_PIECE)
+        if len(content) < _PIECE:
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            return
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.wfile.write(content)
+        while content:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(content), content))
+            content = answer.read(_PIECE)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def is_known(self) -> bool:
+        """Whether the request has the login that is asked for, if any; sends the refusal."""
+        if len(sys.argv) < 3 or self.headers.get("Authorization") == f"Basic {_encoded(sys.argv[2])}":
+            return True
+        self.send_response(401)
+        self.send_header("WWW-Authenticate", 'Basic realm="bench"')
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+        return False
+
+
+def _encoded(login: str) -> str:
+    return base64.b64encode(login.encode()).decode()
 
 
 def main() -> None:

@@ -12,6 +12,8 @@ from agent.daemon import doctor
 from agent.daemon.doctor import Check
 from agent.errors import SettingsInvalid
 from agent.settings.live import LiveConfiguration
+from agent.store.builds import Builds
+from agent.store.database import Database
 from agent.triggers.sqs import Queue
 
 __all__ = ["Check", "check_host"]
@@ -34,9 +36,21 @@ def check_host(config: Path | None) -> list[Check]:
             problems=[str(problem) for problem in live.problems],
             projects=list(live.projects.values()),
             looks=_looks(live),
+            unreadable=lambda: unreadable_builds(live.settings.state_dir / "builds.db"),
             queue=Queue(aws, queue_url).waiting if queue_url else None,
         )
     )
+
+
+def unreadable_builds(file: Path) -> list[str]:
+    """Return the builds of a store whose records cannot be read; a store that is not there has none."""
+    if not file.is_file():
+        return []
+    database = Database(file, read_only=True)
+    try:
+        return Builds(database).unreadable()
+    finally:
+        database.close()
 
 
 def _looks(live: LiveConfiguration) -> Callable[[], list[Check]]:

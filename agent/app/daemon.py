@@ -9,14 +9,15 @@ from pathlib import Path
 
 from agent.app.following import follower
 from agent.app.hooks import HookRoom
+from agent.app.hosting import farewell, interruptions, while_staying
+from agent.app.housekeeping import Housekeeping
 from agent.app.statuses import status_book, status_desk
 from agent.app.workshop import Workshop
-from agent.cache.local import Slot
 from agent.daemon.autoretry import AutoRetry
 from agent.daemon.control import ProjectState
 from agent.daemon.estate import Estate, locked
+from agent.daemon.gate import Gate
 from agent.daemon.intake import Intake
-from agent.daemon.janitor import Janitor
 from agent.daemon.policy import Limits
 from agent.daemon.reception import Reception
 from agent.daemon.redelivery import Redelivery
@@ -32,7 +33,6 @@ from agent.model.request import BuildRequest
 from agent.notify import delivery
 from agent.notify.cloudwatch import CloudWatch
 from agent.notify.eventbridge import EventBridge
-from agent.pipeline.steps import reclaim_tree
 from agent.settings.live import LiveConfiguration
 from agent.settings.reload import SettingsWatch
 from agent.source import git
@@ -42,6 +42,7 @@ from agent.store.outbox import Outbox
 from agent.store.requests import Requests
 from agent.triggers.arrivals import Arrivals
 from agent.triggers.filewatch import FileWatch, watch_tree
+from agent.triggers.hooks import topics
 from agent.triggers.poll import Poll, PollTarget
 from agent.triggers.pushes import Pushes
 from agent.triggers.schedule import Schedules
@@ -81,7 +82,12 @@ class Daemon:
     def __init__(self, live: LiveConfiguration, estate: Estate) -> None:
         self._live = live
         self._estate = estate
-        self._workshop = workshop = Workshop(live.settings, estate, projects=lambda: live.projects)
+        self._workshop = workshop = Workshop(
+            live.settings,
+            estate,
+            projects=lambda: live.projects,
+            keep_failed=lambda: live.settings.retention.failed_workspaces > 0,
+        )
         self._poll_troubles: dict[str, str] = {}
         self._polled: tuple[object, object, list[PollTarget]] = (None, None, [])
         self._scheduler = Scheduler(
@@ -91,7 +97,10 @@ class Daemon:
             limits=self._limits,
             new_job=workshop.new_job,
             clock=workshop.clock,
+            gate=Gate(estate.state / "draining"),
         )
+        self._housekeeping = Housekeeping(workshop, estate, live, self._scheduler.jobs)
+        self._scheduler.hold = self._housekeeping.watch.hold
         self._intake = Intake(
             workshop.database,
             workshop.recorder,
@@ -102,13 +111,7 @@ class Daemon:
         )
         workshop.recorder.successor = AutoRetry(workshop.database, self._intake)
         self._hooks = HookRoom(workshop, live, self._intake)
-        self._pushes = Pushes(
-            submit=self._intake.submit,
-            was_asked=lambda key: Requests(workshop.database).find(key) is not None,
-            cursors=Cursors(workshop.database),
-            transaction=workshop.database.transaction,
-            heads=workshop.sources.heads,
-        )
+        self._pushes = _pushes(workshop, self._intake)
         self._schedules = Schedules(
             projects=lambda: live.projects.values(),
             submit=self._intake.submit,
@@ -127,10 +130,13 @@ class Daemon:
         _log.info("starting", state_dir=str(self._estate.state), projects=len(self._live.projects))
         for problem in self._live.problems:
             _log.warning("configuration", problem=str(problem))
-        self._supervisor.start(stop)
+        letting_go = StopToken()
+        self._supervisor.start(letting_go)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
         self._notifier.ready(f"{len(self._live.projects)} projects")
         stop.wait()
+        farewell(self._workshop, self._scheduler).say()
+        letting_go.set()
         self._schedules.wake()
         self._notifier.stopping("letting go of running builds")
         late = self._supervisor.wait(_FAREWELL_SECONDS)
@@ -161,6 +167,7 @@ class Daemon:
             standing=workshop.buckets.standing,
             clock=workshop.clock,
             report=self._report,
+            paused=lambda: self._scheduler.gate.shut,
         )
         reception = Reception(
             workshop.database,
@@ -173,29 +180,23 @@ class Daemon:
             self._troubles,
             workshop.caches.invalidate,
             lambda: self._follower.state if self._follower else None,
+            self._housekeeping.kept_workspace,
         )
-        janitor = Janitor(
-            self._estate.agent_id,
-            workshop.database,
-            workshop.engine,
-            self._estate.builds,
-            self._estate.secrets,
-            self._reclaim,
-            workshop.clock,
-            workshop.caches,
-        )
+        receive = while_staying(self._scheduler.gate, self._hooks.receive)
         return [
             self._scheduler,
+            *interruptions(workshop, live, self._scheduler),
             poll,
             FileWatch(projects=self._targets, look_now=poll.look_now),
             *self._queues(poll),
             self._schedules,
             self._settings,
             *([self._follower] if self._follower else []),
-            janitor,
+            *self._housekeeping.services,
+            workshop.spares,
             Redelivery(workshop.database, workshop.recorder, workshop.reopen_log, workshop.log_dir, workshop.clock),
             ControlServer(reception, self._estate.state, lambda resource: workshop.identity.arn(resource)),
-            HttpServer(reception, live.settings.http.host, live.settings.http.port, self._hooks.receive),
+            HttpServer(reception, live.settings.http.host, live.settings.http.port, receive),
             self._hooks.backlog,
             Watchdog(self._notifier, lambda: self._supervisor.alive),
             *self._deliveries(),
@@ -226,10 +227,8 @@ class Daemon:
         self._pushes.polled(project, request)
 
     def _queues(self, poll: Poll) -> Sequence[Sqs]:
-        """Return the service that reads the queue of AWS events, if there is one."""
+        """Have AWS events taken in; return the service that reads the queue of them, if there is one."""
         queue, workshop = self._live.settings.queue, self._workshop
-        if queue.url is None:
-            return ()
         arrivals = Arrivals(
             projects=lambda: self._live.projects.values(),
             pushes=self._pushes,
@@ -237,7 +236,11 @@ class Daemon:
             look=poll.look_at_upload,
             change=self._change,
         )
-        self._sqs = Sqs(Queue(workshop.aws, queue.url, queue.wait), arrivals.take, workshop.clock)
+        self._hooks.take = replace(arrivals, initiator=topics.INITIATOR).take
+        if queue.url is None:
+            return ()
+        channel, gate = Queue(workshop.aws, queue.url, queue.wait), self._scheduler.gate
+        self._sqs = Sqs(channel, arrivals.take, workshop.clock, lambda: gate.shut)
         return (self._sqs,)
 
     def _troubles(self) -> Mapping[str, str]:
@@ -285,13 +288,8 @@ class Daemon:
         runs = self._schedules.next_runs
         return [replace(one, next_runs=runs(one.project)) if one.project else one for one in states]
 
-    def _reclaim(self, path: Path) -> None:
-        """Remove what a build left, in its directory or in a cache; its image helps where its files are root's."""
-        known = Builds(self._workshop.database).matching(path.parent.name)
-        image = known[0].project.environment.image if known else Slot(path.parent).image
-        reclaim_tree(self._workshop.engine, path, image, self._workshop.settings.images.rewrite)
-
     def _took_up(self) -> None:
+        self._workshop.access.renew(self._live.settings.credentials)
         self._scheduler.wake()
         self._schedules.wake()
 
@@ -300,3 +298,16 @@ class Daemon:
             return self._workshop.engine.facts().version
         except BuildspecdError:
             return ""
+
+
+def _pushes(workshop: Workshop, intake: Intake) -> Pushes:
+    """Return what decides which pushes are built."""
+    requests, clock = Requests(workshop.database), workshop.clock
+    return Pushes(
+        submit=intake.submit,
+        was_asked=lambda key: requests.find(key) is not None,
+        cursors=Cursors(workshop.database),
+        transaction=workshop.database.transaction,
+        heads=workshop.sources.heads,
+        pass_over=lambda key, by: requests.pass_over(key, by, clock.now()),
+    )

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agent.app.workshop import Workshop
 from agent.daemon.intake import Intake
-from agent.errors import SourceRefused
+from agent.errors import SourceRefused, Unavailable
+from agent.kit.service import StopToken
 from agent.model.project import Source
 from agent.model.secret import Secret
 from agent.notify.githosts import host_of
+from agent.notify.held import HeldStatuses
 from agent.notify.hostdoor import headers_for
 from agent.settings.live import LiveConfiguration
 from agent.source.connections import Trust
 from agent.source.hostapi import Answer
 from agent.store.hooks import Hooks
+from agent.store.statuses import Statuses
+from agent.triggers.events import Happening
 from agent.triggers.hooks.backlog import Backlog
+from agent.triggers.hooks.certificates import Certificates, fetch_through
 from agent.triggers.hooks.desk import READERS, Desk
 from agent.triggers.hooks.event import Host
 from agent.triggers.hooks.looks import SourceLooks
 from agent.triggers.hooks.roles import Roles
 from agent.triggers.hooks.secrets import SecretBook
+from agent.triggers.hooks.topics import PLACE, Topics, confirm_through
 from agent.triggers.hooks.trial import Finding, try_out
 
 
@@ -32,6 +38,8 @@ class HookRoom:
 
     def __init__(self, workshop: Workshop, live: LiveConfiguration, intake: Intake) -> None:
         self._workshop = workshop
+        self.take: Callable[[Happening, StopToken], None] = _nobody
+        """Takes what SNS tells of; `Arrivals.take`, once there is one."""
         hooks = Hooks(workshop.database)
         book = SecretBook(self._follow, workshop.clock)
         self.desk = Desk(
@@ -43,6 +51,16 @@ class HookRoom:
             wake=lambda: self.backlog.wake(),
             unsigned_allowed=lambda: live.settings.webhooks.allow_unsigned,
         )
+        connections = workshop.access.connections
+        self.topics = Topics(
+            allowed=lambda: live.settings.webhooks.sns_topics,
+            certificates=Certificates(fetch_through(connections), workshop.clock),
+            hooks=hooks,
+            clock=workshop.clock,
+            take=lambda happening, stop: self.take(happening, stop),
+            confirm=confirm_through(connections),
+            wake=lambda: self.backlog.wake(),
+        )
         self.backlog = Backlog(
             hooks=hooks,
             project=lambda name: live.projects.get(name),
@@ -51,10 +69,14 @@ class HookRoom:
             secrets=book,
             references=self.desk.references,
             clock=workshop.clock,
+            errands={PLACE: self.topics.settle},
+            held=HeldStatuses(Statuses(workshop.database), lambda: workshop.identity.region, workshop.clock),
         )
 
     def receive(self, name: str, headers: Mapping[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
-        """Take in a delivery for `/hooks/NAME`; see `Desk.receive`."""
+        """Take in a delivery for `/hooks/NAME`; see `Desk.receive` and `Topics.receive`."""
+        if name == "sns":
+            return self.topics.receive(headers, body)
         return self.desk.receive(host_named(name), headers, body)
 
     def _follow(self, reference: str) -> Secret:
@@ -73,6 +95,10 @@ class HookRoom:
             )
         trust = Trust(remote.insecure_ssl, remote.ca_file)
         return self._workshop.access.api.get(address, headers_for(host, remote.credential), trust=trust)
+
+
+def _nobody(_: Happening, __: StopToken) -> None:
+    raise Unavailable("the agent is starting")
 
 
 @dataclass(frozen=True)

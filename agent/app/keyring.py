@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +32,8 @@ _GITHUB_API = "https://api.github.com"
 
 @dataclass(frozen=True)
 class _Told:
-    """By location, as the project files have it: its certificate. By location without login: the logins in it."""
+    """By location, as the project files have it (by origin, for one that builds every repository there): its
+    certificate. By location without login: the logins in it."""
 
     certificates: Mapping[str, str]
     logins: Mapping[str, frozenset[GitCredential]]
@@ -60,8 +61,9 @@ class SourceAccess:
         self.secrets = Secrets(parameters=ParameterStore(self.aws), secrets=SecretsManager(self.aws), clock=self.clock)
         self.keys = SshKeys(self.room / "ssh")
         self.trusted = TrustedCAs(self.room / "ca", self.open_store, self.clock, ca_file=self.settings.git.ca_file)
+        self._entries = self.settings.credentials
         self.accounts = Accounts(
-            [account_of(entry, index) for index, entry in enumerate(self.settings.credentials)],
+            accounts_of(self._entries),
             self.secrets,
             apps=GitHubApps(self.api, self.clock),
             keys=self.keys,
@@ -71,9 +73,23 @@ class SourceAccess:
             written=self._written,
         )
 
+    def renew(self, entries: tuple[Credential, ...]) -> None:
+        """Have *entries* of `credentials` hold from now on, and keep nothing of those that are gone.
+
+        A fetch under way goes on with the login that it has.
+        """
+        if entries == self._entries:
+            return
+        before, after = accounts_of(self._entries), accounts_of(entries)
+        self._entries = entries
+        self.accounts.renew(after)
+        for text in {text for one in before for text in one.references} - {t for one in after for t in one.references}:
+            self.secrets.drop(text)
+
     def ca_file(self, source: Source, certificate: str | None) -> Path | None:
         """Return the certificates to believe for *source*: *certificate*, or that of a project with this source."""
-        return self.trusted.bundle(certificate or self._told().certificates.get(source.location or ""))
+        told, location = self._told().certificates, source.location or ""
+        return self.trusted.bundle(certificate or told.get(location) or told.get("/".join(location.split("/", 3)[:3])))
 
     def remote_for_api(self, source: Source) -> Remote | None:
         """Return where a git source lies, with what its host takes for a commit status; None for other sources."""
@@ -120,13 +136,20 @@ def _gather(projects: Mapping[str, Project]) -> _Told:
             if source.type not in GIT_TYPES or not source.location:
                 continue
             if project.environment.certificate:
-                certificates[source.location] = project.environment.certificate
+                scope = project.webhook.scope_configuration if project.webhook else None
+                place = f"https://{scope.domain}" if scope and scope.domain else source.location
+                certificates[place] = project.environment.certificate
             if "@" in source.location:
                 with suppress(SourceRefused):  # whoever builds it says so
                     remote = remote_of(source, None)
                     found = frozenset([remote.credential] if remote.credential else [])
                     logins[remote.url.text] = logins.get(remote.url.text, frozenset()) | found
     return _Told(certificates, logins)
+
+
+def accounts_of(entries: Sequence[Credential]) -> list[Account]:
+    """Return the entries of `credentials` as the room of sources knows them."""
+    return [account_of(entry, index) for index, entry in enumerate(entries)]
 
 
 def account_of(entry: Credential, index: int) -> Account:

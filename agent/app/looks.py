@@ -13,7 +13,7 @@ from agent.errors import BuildspecdError
 from agent.kit.clock import SystemClock
 from agent.kit.parallel import for_each
 from agent.kit.service import StopToken
-from agent.model.project import GIT_TYPES, Project, Source
+from agent.model.project import EVERY_REPOSITORY, GIT_TYPES, Project, Source
 from agent.objects.location import open_store
 from agent.settings.schema import Settings
 from agent.source.bucket import Buckets
@@ -25,7 +25,7 @@ _THREADS = 8
 
 @dataclass(frozen=True)
 class Look:
-    """How one look at a source of *project* went; `trouble` is empty where it opened."""
+    """How one look at a source of *project* went; `trouble` is empty where it opened. `hint`: what to do."""
 
     project: str
     place: str
@@ -40,7 +40,7 @@ def look_at_sources(settings: Settings, projects: Mapping[str, Project]) -> list
         (name, source)
         for name, project in sorted(projects.items())
         for source in (project.source, *project.secondary_sources)
-        if source.type in GIT_TYPES or source.type == "S3"
+        if (source.type in GIT_TYPES or source.type == "S3") and source.location != EVERY_REPOSITORY
     ]
     found: dict[int, Look] = {}
     with tempfile.TemporaryDirectory(prefix="buildspecd-", dir=_memory(settings.runtime_dir)) as room:
@@ -59,22 +59,23 @@ def look_at_sources(settings: Settings, projects: Mapping[str, Project]) -> list
             name, source = wanted[index]
             place = without_logins(source.location or "")
             try:
-                _open(sources, buckets, source)
+                moved_to = _open(sources, buckets, source)
             except BuildspecdError as error:
                 found[index] = Look(name, place, error.message, error.hint)
             else:
-                found[index] = Look(name, place)
+                found[index] = Look(name, place, hint=f"it was renamed: write {moved_to}" if moved_to else "")
 
         if wanted:
             for_each(range(len(wanted)), look, threads=min(_THREADS, len(wanted)), name="look")
     return [found[index] for index in sorted(found)]
 
 
-def _open(sources: Sources, buckets: Buckets, source: Source) -> None:
-    if source.type == "S3":
-        buckets.standing(source, StopToken())
-    else:
-        sources.heads(source)
+def _open(sources: Sources, buckets: Buckets, source: Source) -> str:
+    """Look at *source*; return its new address where it was renamed. Raises `BuildspecdError`."""
+    if source.type != "S3":
+        return sources.heads(source).moved_to
+    buckets.standing(source, StopToken())
+    return ""
 
 
 def _memory(runtime: Path) -> Path | None:

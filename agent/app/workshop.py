@@ -21,7 +21,9 @@ from agent.buildspec.plan import Plan
 from agent.cache.local import LocalCaches
 from agent.container.docker import DockerEngine
 from agent.container.image import RegistryLogins, credential_login
+from agent.container.patient import PatientEngine
 from agent.container.spec import RegistryLogin
+from agent.container.upkeep import DockerUpkeep
 from agent.daemon.estate import Estate
 from agent.daemon.intake import Identity, Intake
 from agent.environment.secrets_manager import SecretsManager
@@ -39,7 +41,10 @@ from agent.pipeline.toolbox import Toolbox
 from agent.settings.schema import Settings
 from agent.source.bucket import Buckets
 from agent.source.sources import Sources
+from agent.source.spares import Spares
 from agent.store.database import Database
+from agent.store.ledger import Ledger
+from agent.store.pulled import PulledImages
 
 
 def aws_of(settings: Settings) -> Aws:
@@ -57,18 +62,23 @@ class Workshop:
     uploads: bool = True
     retry_pauses: tuple[float, ...] = (1.0, 5.0, 15.0)
     projects: Callable[[], Mapping[str, Project]] = dict
+    keep_failed: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         self.clock = SystemClock()
         self.aws = aws_of(self.settings)
-        self.engine = DockerEngine(agent_id=self.estate.agent_id)
+        self.engine = PatientEngine(DockerEngine(agent_id=self.estate.agent_id))
         self.database = Database(self.estate.database)
         self.recorder = Recorder(self.database, self.clock)
+        self.ledger = Ledger(self.database, self.clock)
+        self.upkeep = DockerUpkeep()
+        self.images = PulledImages(self.database, self.clock, self.upkeep.image_id)
         self.buckets = Buckets(self._open_store)
         others = {"S3": self.buckets.fetch}
         forget_dead(self.estate.keys)
         room = self.estate.keys / str(os.getpid())
         self.access = SourceAccess(self.settings, self.aws, self.clock, room, self._open_store, lambda: self.projects())
+        self.spares = Spares(self.estate.spares, kept=self.settings.git.spare_trees, clock=self.clock)
         self.sources = Sources(
             self.estate.mirrors,
             keyring=self.access.accounts,
@@ -76,6 +86,7 @@ class Workshop:
             connections=self.access.connections,
             skip=(self.estate.state,),
             others=others,
+            spares=self.spares,
         )
         self.logins = RegistryLogins(self._aws_in, self.clock)
         self.caches = LocalCaches(self.estate.caches)
@@ -110,6 +121,8 @@ class Workshop:
             stop_grace=self.settings.builds.stop_grace,
             artifacts_to=self.artifacts_to,
             uploads=self.uploads,
+            images=self.images,
+            keep_failed=self.keep_failed,
         )
 
     def intake_for(self, projects: Mapping[str, Project]) -> Intake:
@@ -180,14 +193,14 @@ class Workshop:
         if objects and objects.status == "ENABLED":
             encryption = Encryption(enabled=not objects.encryption_disabled, key=build.project.encryption_key)
             sink = ObjectSink(
-                open_store(objects.location or "", aws), object_key("", build.uuid), encryption=encryption
+                open_store(objects.location or "", aws, self.ledger), object_key("", build.uuid), encryption=encryption
             )
             sinks.append(sink)
             record = record.evolve(s3_location=sink.location)
         return sinks, record
 
     def _open_store(self, location: str, proxies: Proxies | None = None) -> ObjectStore:
-        return open_store(location, self.aws.through(proxies) if proxies else self.aws)
+        return open_store(location, self.aws.through(proxies) if proxies else self.aws, self.ledger)
 
     def _aws_in(self, region: str) -> Aws:
         aws = self.settings.aws

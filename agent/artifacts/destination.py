@@ -8,12 +8,14 @@ import os
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from agent.artifacts.package import write_zip
 from agent.artifacts.selection import SelectedFile, Selection
 from agent.errors import UserError
+from agent.kit.heed import followed, heed
 from agent.model.build import ArtifactRecord
 from agent.model.project import Artifacts
 from agent.objects.store import Encryption, ObjectStore, Upload
@@ -73,7 +75,7 @@ def _put_files(selection: Selection, store: ObjectStore, folder: str, upload: Up
             store.put(key, Path(f"/dev/fd/{handle}"), _with(upload, _content_type(entry.name), upload.metadata))
 
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="artifacts") as pool:
-        pending = [pool.submit(put, entry) for entry in selection.files if entry.link is None]
+        pending = [pool.submit(followed(partial(put, entry))) for entry in selection.files if entry.link is None]
         wait(pending, return_when=FIRST_EXCEPTION)
         for future in pending:
             future.cancel()
@@ -132,6 +134,7 @@ def unpack_to(selection: Selection, directory: Path) -> int:
 def _copy(entry: SelectedFile, out: int) -> None:
     with entry.content() as handle:
         while block := os.read(handle, _BLOCK):
+            heed()
             view = memoryview(block)
             while view:
                 view = view[os.write(out, view) :]

@@ -13,6 +13,7 @@ from typing import IO, Final
 
 from agent.artifacts.selection import SelectedFile, Selection
 from agent.errors import DiskFull
+from agent.kit.heed import heed
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _BLOCK: Final = 1 << 20
@@ -63,6 +64,7 @@ def _add(archive: zipfile.ZipFile, entry: SelectedFile) -> None:
         with archive.open(info, "w") as out:
             # A file that grows meanwhile is cut at the size that the header was made for.
             while left and (block := os.read(handle, min(left, _BLOCK))):
+                heed()
                 out.write(block)
                 left -= len(block)
 

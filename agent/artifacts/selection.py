@@ -10,6 +10,7 @@ from pathlib import Path
 
 from agent.errors import BuildspecdError
 from agent.kit.tree import Tree
+from agent.model.cause import Cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class SelectedFile:
             raise BuildspecdError(
                 f"Error uploading artifacts: {self.name} was removed or replaced while it was read",
                 hint="does something of the build go on writing in the background?",
+                cause=Cause.ARTIFACTS_MISSING,
             )
         try:
             yield handle

@@ -14,11 +14,19 @@ from agent.kit.clock import Clock
 from agent.model.project import CloudWatchLogs
 
 READ_BYTES = 1 << 20
-SETTLE_SECONDS = 5.0
-"""How long after a doubtful call a batch may take to show up when the stream is read."""
+SETTLE_SECONDS = 20.0
+"""How long after a doubtful call a batch may take to show up when the stream is read.
+
+AWS names no bound, and the call has nothing that would make it safe to repeat. So a batch that takes longer is doubled:
+the shorter this is, the likelier; the longer, the later the rest of the log comes after an answer that was lost.
+"""
+UNREADABLE_SECONDS = 300.0
+"""How long a batch in doubt waits while the stream may not be read; a permission may be gone for a moment only."""
+PATIENCE_SECONDS = 20.0
+"""How long nothing may be heard of an answer; it usually takes a tenth of a second."""
 OLDEST_DAYS = 14
 HOUR = 3_600_000
-READ_BACK_PAGES = 5
+READ_BACK_PAGES = 50
 
 
 def stream_name(project: str, uuid: str, config: CloudWatchLogs | None) -> tuple[str, str]:
@@ -33,7 +41,8 @@ class _Sending:
     """What is written down before a batch is sent: its bytes and times, and the last time sent `before`.
 
     Each batch begins later than the one before it ended, by a millisecond at least. So one look at the stream tells
-    whether a batch has arrived, even where lines repeat themselves.
+    whether a batch has arrived, even where lines repeat themselves; and how many of its `events`, where the service
+    dropped some.
     """
 
     start: int
@@ -41,6 +50,9 @@ class _Sending:
     first: int
     last: int
     before: int
+    events: int = 1
+    sent: float = 0.0
+    """When, in epoch seconds."""
 
     @classmethod
     def noted(cls, note: Mapping[str, Any]) -> _Sending | None:
@@ -51,8 +63,8 @@ class CloudWatchSink:
     """Sends the log to *stream* of *group*; makes both when they are missing, the group with retention and key.
 
     Sends nothing twice: when an answer did not come, or the agent was killed before it could write the answer down, it
-    reads the stream back first. That needs `logs:GetLogEvents`; without it a batch in doubt is sent again, and the
-    record of the build says so.
+    reads the stream back first. That needs `logs:GetLogEvents`; without it a batch in doubt is sent again after some
+    minutes, and the record of the build says so.
     """
 
     name = "cloudwatch"
@@ -67,6 +79,8 @@ class CloudWatchSink:
         clock: Clock,
         retention_days: int | None = None,
         kms_key: str | None = None,
+        settle: float = SETTLE_SECONDS,
+        patience: float = PATIENCE_SECONDS,
     ) -> None:
         self._aws = aws
         self._group = group
@@ -74,6 +88,8 @@ class CloudWatchSink:
         self._clock = clock
         self._retention_days = retention_days
         self._kms_key = kms_key
+        self._settle = settle
+        self._patience = patience
         self._ready = False
         self._unsent = False
         self._doubt_since: float | None = None
@@ -91,7 +107,8 @@ class CloudWatchSink:
             batch = self._cut(stretch, before)
         if batch is None:
             return stretch.start
-        ledger.write(asdict(_Sending(batch.start, batch.end, batch.first, batch.last, before)))
+        count, now = len(batch.events), self._clock.now()
+        ledger.write(asdict(_Sending(batch.start, batch.end, batch.first, batch.last, before, count, now)))
         self._unsent = True
         self._send(batch, ledger)
         return self._settled(batch.end)
@@ -111,8 +128,8 @@ class CloudWatchSink:
         return offset
 
     def _send(self, batch: Batch, ledger: Ledger) -> None:
-        if not self._ready:
-            self._make_stream(ledger)
+        if not self._ready and self._make_stream(ledger) and batch.start:
+            ledger.lost(0, batch.start, "the log stream was deleted while the build ran")
         try:
             self._unsent = False
             answer = self._put(batch)
@@ -127,29 +144,39 @@ class CloudWatchSink:
             self._doubt_since = self._clock.now()
             raise
         if rejected := answer.get("rejectedLogEventsInfo"):
-            ledger.lament(_rejection(rejected, len(batch.events)))
+            _record(rejected, batch, ledger)
 
     def _put(self, batch: Batch) -> Any:
         events = [{"timestamp": time, "message": message} for time, message in batch.events]
         with translated("CloudWatch Logs"):
-            client = self._aws.client("logs", attempts=1)
-            return client.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=events)
+            answer = self._client.put_log_events(logGroupName=self._group, logStreamName=self._stream, logEvents=events)
+        kind = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("content-type", "json")
+        if "json" not in kind and "nextSequenceToken" not in answer:
+            raise AwsUnavailable("CloudWatch Logs: the answer is not that of PutLogEvents")
+        return answer
 
-    def _make_stream(self, ledger: Ledger) -> None:
+    @property
+    def _client(self) -> Any:
+        """The client; it repeats nothing by itself, for the delivery does."""
+        return self._aws.client("logs", attempts=1, patience=self._patience)
+
+    def _make_stream(self, ledger: Ledger) -> bool:
+        """See to it that the stream is there; return whether it was not."""
         names = {"logGroupName": self._group, "logStreamName": self._stream}
-        client = self._aws.client("logs")
+        client = self._client
         try:
-            _unless_there(client.create_log_stream, **names)
+            made = _made(client.create_log_stream, **names)
         except AwsRefused as error:
             if error.reason != "ResourceNotFoundException":
                 raise
             self._make_group(client, ledger)
-            _unless_there(client.create_log_stream, **names)
+            made = _made(client.create_log_stream, **names)
         self._ready = True
+        return made
 
     def _make_group(self, client: Any, ledger: Ledger) -> None:
         key = {"kmsKeyId": self._kms_key} if self._kms_key else {}
-        _unless_there(client.create_log_group, logGroupName=self._group, **key)
+        _made(client.create_log_group, logGroupName=self._group, **key)
         if self._retention_days is None:
             return
         try:
@@ -161,47 +188,66 @@ class CloudWatchSink:
     def _arrived(self, sending: _Sending, ledger: Ledger) -> bool:
         """Whether the batch is in the stream. Raises `AwsUnavailable` while it is too early to tell."""
         try:
-            if self._found(sending):
-                return True
+            found = self._found(sending)
         except AwsRefused as error:
-            if error.reason != "ResourceNotFoundException":
-                ledger.lament(f"some lines may be there twice, because the stream cannot be read back: {error}")
-            return False
-        if self._doubt_since is None:
-            self._doubt_since = self._clock.now()
-        if self._clock.now() - self._doubt_since < SETTLE_SECONDS:
-            raise AwsUnavailable("CloudWatch Logs: waiting to see whether a batch has arrived")
-        return False
-
-    def _found(self, sending: _Sending) -> bool:
-        """Whether the stream has an event of the batch's time or later; pages can be empty, so look at a few."""
-        client = self._aws.client("logs")
-        token: dict[str, str] = {}
-        for _ in range(READ_BACK_PAGES):
-            with translated("CloudWatch Logs"):
-                page = client.get_log_events(
-                    logGroupName=self._group,
-                    logStreamName=self._stream,
-                    startTime=sending.first,
-                    startFromHead=False,
-                    limit=1,
-                    **token,
-                )
-            if any(event["timestamp"] >= sending.first for event in page["events"]):
-                return True
-            if token.get("nextToken") == page["nextBackwardToken"]:
+            if error.reason == "ResourceNotFoundException":
                 return False
-            token = {"nextToken": page["nextBackwardToken"]}
-        return False
+            if self._in_doubt(sending) < UNREADABLE_SECONDS:
+                raise
+            ledger.lament(f"some lines may be there twice, because the stream cannot be read back: {error}")
+            return False
+        if found >= sending.events:
+            return True
+        if self._in_doubt(sending) < self._settle:
+            raise AwsUnavailable("CloudWatch Logs: waiting to see whether a batch has arrived")
+        if found:  # a batch is taken as a whole, but for what is too old or too new
+            why = f"CloudWatch Logs kept {found} of {sending.events} events; the answer that would say why was lost"
+            ledger.lost(sending.start, sending.end, why)
+        return found > 0
+
+    def _in_doubt(self, sending: _Sending) -> float:
+        """Return for how many seconds the call has been over whose answer is not known."""
+        now = self._clock.now()
+        if self._doubt_since is None:
+            self._doubt_since = sending.sent if 0 < sending.sent <= now else now  # of a process that was killed
+        return now - self._doubt_since
+
+    def _found(self, sending: _Sending) -> int:
+        """Return how many events of the batch the stream shows; pages can be empty, so go on until the token stays."""
+        found, token = 0, ""
+        for _ in range(READ_BACK_PAGES):
+            page = self._page(sending, token)
+            found += sum(sending.first <= event["timestamp"] <= sending.last for event in page["events"])
+            if found >= sending.events or token == page["nextForwardToken"]:
+                break
+            token = page["nextForwardToken"]
+        return found
+
+    def _page(self, sending: _Sending, token: str) -> Any:
+        with translated("CloudWatch Logs"):
+            page = self._client.get_log_events(
+                logGroupName=self._group,
+                logStreamName=self._stream,
+                startTime=sending.first,
+                endTime=sending.last + 1,
+                startFromHead=True,
+                **({"nextToken": token} if token else {}),
+            )
+        if not {"events", "nextForwardToken"} <= page.keys():
+            raise AwsUnavailable("CloudWatch Logs: the answer is not that of GetLogEvents")
+        return page
 
 
-def _unless_there(call: Callable[..., Any], **arguments: Any) -> None:
+def _made(call: Callable[..., Any], **arguments: Any) -> bool:
+    """Make something; return whether it was not there."""
     try:
         with translated("CloudWatch Logs"):
             call(**arguments)
     except AwsRefused as error:
         if error.reason != "ResourceAlreadyExistsException":
             raise
+        return False
+    return True
 
 
 def _answered(error: AwsUnavailable) -> bool:
@@ -210,11 +256,20 @@ def _answered(error: AwsUnavailable) -> bool:
     return 400 <= int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) < 500
 
 
-def _rejection(info: Mapping[str, int], count: int) -> str:
-    lost = {
-        "too old": info.get("tooOldLogEventEndIndex", 0),
-        "older than the retention": info.get("expiredLogEventEndIndex", 0),
-        "in the future": count - info.get("tooNewLogEventStartIndex", count),
-    }
-    said = ", ".join(f"{number} {why}" for why, number in lost.items() if number)
-    return f"CloudWatch Logs dropped lines: {said}; check the host's clock and the group's retention"
+def _record(info: Mapping[str, int], batch: Batch, ledger: Ledger) -> None:
+    """Write down which events of *batch* the service dropped, and why."""
+    count = len(batch.events)
+    old, expired = info.get("tooOldLogEventEndIndex", 0), info.get("expiredLogEventEndIndex", 0)
+    new = info.get("tooNewLogEventStartIndex", count)
+    dropped = [
+        (0, old, "too old"),
+        (old, max(old, expired), "older than the retention"),
+        (new, count, "in the future"),
+    ]
+    said = []
+    for first, end, why in dropped:
+        if first < end:
+            ledger.lost(batch.begins(first), batch.begins(end), f"CloudWatch Logs dropped events: {why}")
+            said.append(f"{end - first} {why}")
+    hint = "check the host's clock and the group's retention"
+    ledger.lament(f"CloudWatch Logs dropped lines: {', '.join(said)}; {hint}")

@@ -2,63 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import random
 import threading
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from agent.buildlog.offsets import OffsetFile
 from agent.buildlog.sink import LogSink, Stretch
-from agent.buildlog.spool import sweep
 from agent.errors import BuildspecdError
 from agent.kit.clock import Clock
-from agent.kit.files import write_atomic
 from agent.kit.service import StopToken
+from agent.model.build import LogGap
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 LONGEST_PAUSE_AT_END = 5.0
 IDLE = 60.0
 """Seconds between two looks when nothing is announced; only a safety net."""
-
-
-class OffsetFile:
-    """The ledger of one sink: how far it is, its own note, and what was lost; whole or absent on disk."""
-
-    def __init__(self, path: Path) -> None:
-        sweep(path.parent, path.name)
-        self._path = path
-        self.offset = 0
-        self.problem = ""
-        self.note: Mapping[str, Any] = {}
-        self._load()
-
-    def commit(self, offset: int) -> None:
-        """Remember that the log is safe up to *offset*."""
-        self._save(offset, self.note, self.problem)
-
-    def write(self, note: Mapping[str, Any]) -> None:
-        self._save(self.offset, note, self.problem)
-
-    def lament(self, problem: str) -> None:
-        self._save(self.offset, self.note, problem)
-
-    def _save(self, offset: int, note: Mapping[str, Any], problem: str) -> None:
-        record = {"offset": offset, "note": dict(note), "problem": problem}
-        write_atomic(self._path, json.dumps(record).encode(), mode=0o600, sync=False)
-        self.offset, self.note, self.problem = offset, note, problem
-
-    def _load(self) -> None:
-        try:
-            record = json.loads(self._path.read_bytes())
-            self.offset = int(record["offset"])
-            self.note = dict(record["note"])
-            self.problem = str(record["problem"])
-        except FileNotFoundError:
-            return
-        except (ValueError, TypeError, KeyError):
-            self.problem = f"{self._path.name} was damaged; the log is delivered again from its beginning"
 
 
 class Delivery:
@@ -70,7 +29,7 @@ class Delivery:
         self._log = log
         self._clock = clock
         self._chance = chance
-        self._offsets = OffsetFile(log.parent / f"{sink.name}.offset")
+        self._offsets = OffsetFile(log, sink.name)
         self._trouble = ""
         self._lock = threading.Lock()
         self._length = length
@@ -85,6 +44,16 @@ class Delivery:
     def delivered(self) -> int:
         """How many bytes of the log are safe with the sink."""
         return self._offsets.offset
+
+    @property
+    def reached(self) -> tuple[int, int]:
+        """How many bytes and whole lines of the log are safe with the sink, or a gap."""
+        return self._offsets.offset, self._offsets.lines
+
+    @property
+    def gaps(self) -> tuple[LogGap, ...]:
+        """What the sink will never have."""
+        return self._offsets.gaps
 
     @property
     def problem(self) -> str:
@@ -125,6 +94,10 @@ class Delivery:
     def _run(self) -> None:
         try:
             failures = 0
+            while not self._stopped and not self._taken():
+                failures += 1
+                self._pause(failures)
+            failures = 0
             while (stretch := self._next()) is not None:
                 if self._deliver(stretch):
                     failures = 0
@@ -132,7 +105,18 @@ class Delivery:
                     failures += 1
                     self._pause(failures)
         finally:
+            self._offsets.release()
             self.done.set()
+
+    def _taken(self) -> bool:
+        """Whether this delivery is the only one of its sink; an earlier one may be in the middle of a call."""
+        try:
+            taken = self._offsets.take()
+        except OSError as error:
+            self._trouble = str(error)
+            return False
+        self._trouble = "" if taken else "an earlier delivery is still under way"
+        return taken
 
     def _deliver(self, stretch: Stretch) -> bool:
         """Give *stretch* to the sink; return whether that went well."""

@@ -16,16 +16,24 @@ DAY = 86_400_000
 
 @dataclass(frozen=True)
 class Batch:
-    """The events of the bytes `start` to `end` of a log: (epoch milliseconds, message), in order."""
+    """The events of the bytes `start` to `end` of a log: (epoch milliseconds, message), in order.
+
+    `ends`: for each event where its bytes end; parts of a line that is too long for one event share the line's end.
+    """
 
     start: int
     end: int
     events: tuple[tuple[int, str], ...]
+    ends: tuple[int, ...]
 
     @property
     def first(self) -> int:
         """The earliest time in it."""
         return self.events[0][0]
+
+    def begins(self, place: int) -> int:
+        """Return where in the log the event number *place*, from 0, begins; for one past the last, the end."""
+        return self.ends[place - 1] if place else self.start
 
     @property
     def last(self) -> int:
@@ -59,6 +67,7 @@ def cut_batch(data: bytes, start: int, window: Window, *, complete: bool, live: 
     """
     times: list[int] = []
     messages: list[str] = []
+    ends: list[int] = []
     size = at = stamped = 0
     ran_out = False
     time = window.after
@@ -77,13 +86,14 @@ def cut_batch(data: bytes, start: int, window: Window, *, complete: bool, live: 
         if own is not None:
             stamped = len(times)
         messages.extend(parts)
+        ends.extend([start + after] * len(parts))
     else:
         ran_out = True
     if not times:
         return None
     if live and ran_out and (not stamped or window.now - times[0] <= DAY):
         times[stamped:] = [max(moment, window.now) for moment in times[stamped:]]
-    return Batch(start, start + at, tuple(zip(times, messages, strict=True)))
+    return Batch(start, start + at, tuple(zip(times, messages, strict=True)), tuple(ends))
 
 
 def _next_piece(data: bytes, at: int, complete: bool) -> tuple[bytes, int] | None:

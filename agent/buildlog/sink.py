@@ -54,7 +54,11 @@ class Ledger(Protocol):
         ...
 
     def lament(self, problem: str) -> None:
-        """Say that something is lost for good or cannot be promised; stands in the record of the build."""
+        """Say that something cannot be promised; stands in the record of the build."""
+        ...
+
+    def lost(self, start: int, end: int, why: str) -> None:
+        """Say that the sink will never have the bytes *start* to *end*; stands in the record of the build as a gap."""
         ...
 
 

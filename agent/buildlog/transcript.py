@@ -6,7 +6,7 @@ import random
 import threading
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from agent.buildlog.delivery import Delivery
@@ -20,6 +20,7 @@ from agent.buildlog.tail import Tail
 from agent.errors import DiskFull
 from agent.kit.clock import Clock
 from agent.kit.service import StopToken
+from agent.model.build import LogGap
 
 COMMIT_SECONDS = 0.05
 COMMIT_BYTES = 1 << 20
@@ -36,7 +37,7 @@ _REGISTERED = "registered"
 
 @dataclass(frozen=True)
 class LogTotals:
-    """How a log ended: its size, the bytes that each sink has, and what is wrong with each (none: not in the dict).
+    """How a log ended: its size, how far each sink is, what it lacks up to there, and what is wrong (none: not there).
 
     The problems of reading and storing the output itself stand under `output`.
     """
@@ -45,6 +46,8 @@ class LogTotals:
     lines: int
     delivered: dict[str, int]
     problems: dict[str, str]
+    delivered_lines: dict[str, int] = field(default_factory=dict)
+    gaps: tuple[LogGap, ...] = ()
 
 
 class Transcript:
@@ -174,11 +177,17 @@ class Transcript:
     def _totals(self) -> LogTotals:
         problems = {"output": self._tail.problem or self._spool.problem or self._trouble}
         problems.update({delivery.sink.name: delivery.problem for delivery in self._deliveries})
+        rest, length = 0 if self._spool.at_line_start else 1, self._spool.committed
+        reached = {delivery.sink.name: delivery.reached for delivery in self._deliveries}
         return LogTotals(
-            bytes=self._spool.committed,
-            lines=self._spool.checkpoint.lines + (0 if self._spool.at_line_start else 1),
-            delivered={delivery.sink.name: delivery.delivered for delivery in self._deliveries},
+            bytes=length,
+            lines=self._spool.checkpoint.lines + rest,
+            delivered={name: offset for name, (offset, _) in reached.items()},
             problems={name: problem for name, problem in problems.items() if problem},
+            delivered_lines={
+                name: lines + (rest if offset == length else 0) for name, (offset, lines) in reached.items()
+            },
+            gaps=tuple(gap for delivery in self._deliveries for gap in delivery.gaps),
         )
 
     def _write(self, text: str, line: str) -> None:

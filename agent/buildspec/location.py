@@ -6,6 +6,7 @@ import re
 from typing import Literal
 
 from agent.errors import BuildspecInvalid, Problem
+from agent.model.cause import Cause
 
 DEFAULT_NAME = "buildspec.yml"
 INLINE_LOCATION = "/codebuild/readonly/buildspec.yml"
@@ -44,4 +45,4 @@ def buildspec_missing(path: str, *, default: bool) -> BuildspecInvalid:
         if default
         else "the path in the project's source.buildspec counts from the root of the source"
     )
-    return BuildspecInvalid(message, [Problem(path, 0, 0, message)], hint=hint)
+    return BuildspecInvalid(message, [Problem(path, 0, 0, message)], hint=hint, cause=Cause.BUILDSPEC_MISSING)

@@ -21,6 +21,7 @@ import zstandard
 
 from agent.cache.contents import Item, opened, sum_of_link, sum_start
 from agent.errors import BuildspecdError
+from agent.kit.heed import heed
 from agent.kit.tarstream import END, Member, TarReader, header, padding
 
 _LEVEL: Final = 3
@@ -108,6 +109,7 @@ def _write_file(out: Any, item: Item) -> str:
         size = left = item.facts.st_size
         start = header(_member(item.name, "file", item, item.facts, size=size))
         while left >= 0:
+            heed()
             block = os.read(handle, _BLOCK)
             left -= len(block)
             if left < 0 or (not block and left):
@@ -198,6 +200,7 @@ class _Decompressed:
 
     def _next(self) -> bytes:
         try:
+            heed()
             return self._reader.read(4 * _BLOCK)
         except zstandard.ZstdError as error:
             raise ValueError(f"the cache is damaged: {error}") from error

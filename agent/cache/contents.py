@@ -13,6 +13,7 @@ from typing import Final
 from agent.errors import BuildspecdError
 from agent.kit.beyond import Beyond
 from agent.kit.globs import Globs, has_wildcard, static_prefix, tidy
+from agent.kit.heed import heed
 from agent.kit.tree import Tree
 
 IN_TREE: Final = "tree/"
@@ -130,6 +131,7 @@ def sum_of(item: Item) -> str:
     handle = opened(item)
     try:
         while block := os.read(handle, _BLOCK):
+            heed()
             digest.update(block)
     finally:
         os.close(handle)

@@ -112,21 +112,39 @@ class LocalCaches:
             write_atomic(self._root / project / _GENERATION, str(generation).encode())
             return generation
 
-    def retire(self, now: float) -> Sequence[Slot]:
-        """Set aside the slots that nobody has and that are invalid, or unused for `KEEP_SECONDS`.
+    def retire(self, now: float, keep: float = KEEP_SECONDS) -> Sequence[Slot]:
+        """Set aside the slots that nobody has and that are invalid, or unused for *keep* seconds.
 
         Returns all that has been set aside and is still to be removed from the disk, now or before.
         """
         if not self._root.is_dir():
             return []
-        gone = self._root / _GONE
         with self._locked():
             for slot in self._all():
                 valid = slot.root.name.startswith(f"{self.generation(slot.root.parent.name)}-")
-                if not slot.owner and not (valid and now - slot.root.stat().st_mtime < KEEP_SECONDS):
-                    gone.mkdir(mode=0o700, exist_ok=True)
-                    slot.root.rename(gone / str(uuid.uuid4()))
-        return list(_slots(gone))
+                if not slot.owner and not (valid and now - slot.root.stat().st_mtime < keep):
+                    self._set_aside(slot)
+        return self.retired()
+
+    def retired(self) -> Sequence[Slot]:
+        """Return all that has been set aside and is still to be removed from the disk."""
+        return list(_slots(self._root / _GONE))
+
+    def unused(self) -> Sequence[Slot]:
+        """Return the slots that no build has, the longest unused first."""
+        free = [slot for slot in self._all() if not slot.owner]
+        return sorted(free, key=lambda slot: slot.root.stat().st_mtime)
+
+    def set_aside(self, slot: Slot) -> None:
+        """Retire a slot, unless a build has it by now."""
+        with self._locked():
+            if slot.root.is_dir() and not slot.owner:
+                self._set_aside(slot)
+
+    def _set_aside(self, slot: Slot) -> None:
+        gone = self._root / _GONE
+        gone.mkdir(mode=0o700, exist_ok=True)
+        slot.root.rename(gone / str(uuid.uuid4()))
 
     def _all(self) -> Iterator[Slot]:
         for project in _directories(self._root):
@@ -202,7 +220,9 @@ def _slots(directory: Path) -> Iterator[Slot]:
 
 
 def _directories(directory: Path) -> list[Path]:
-    return sorted(path for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
+    if not directory.is_dir():
+        return []
+    return sorted(path for path in directory.iterdir() if path.is_dir() and not path.is_symlink())
 
 
 def _text(file: Path) -> str:

@@ -38,7 +38,9 @@ def builds(
                 build["id"].partition(":")[2][:8],
                 build["projectName"],
                 screen.coloured(screen.status_of(build)),
-                build.get("sourceVersion") or build.get("resolvedSourceVersion", "")[:12],
+                build["buildspecd"].get("waitsFor")
+                or build.get("sourceVersion")
+                or build.get("resolvedSourceVersion", "")[:12],
                 screen.moment(build["startTime"]),
                 screen.duration(screen.elapsed(build)),
             )

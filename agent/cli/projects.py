@@ -97,9 +97,11 @@ def check(
     else:
         print_problems(problems)
         for look in looks:
-            remedy = f"\n  {look.hint}" if look.trouble and look.hint else ""
+            remedy = f"\n  {look.hint}" if look.hint else ""
             typer.echo(plain(f"{look.project}: {look.trouble or f'{look.place} opens'}{remedy}"), err=True)
         typer.echo(f"{len(names)} project{'' if len(names) == 1 else 's'}: {', '.join(names) or 'none'}", err=True)
+        if names and not sources:
+            typer.echo("whether their sources open is looked at by `buildspecd projects check --sources`", err=True)
     raise typer.Exit(_INVALID if fatal(problems) or any(look.trouble for look in looks) else 0)
 
 

@@ -68,6 +68,8 @@ def build_page(console: Console, build: Mapping[str, Any], reports: Iterable[Map
             ("started", f"{moment(build['startTime'])} by {build['initiator']}"),
             ("duration", duration(elapsed(build))),
             ("paused", _pause(build)),
+            ("queued", build["buildspecd"].get("waitsFor")),
+            ("workspace", build["buildspecd"].get("workspace")),
             ("image", build["environment"]["image"]),
             ("retry of", build["buildspecd"].get("retryOf")),
             *_outcome(build),
@@ -119,11 +121,14 @@ def contexts(phase: Mapping[str, Any]) -> str:
 
 def advice(console: Console, build: Mapping[str, Any]) -> None:
     """Print what to do next, where the agent knows it."""
-    for label, member in (("stopped", "stopReason"), ("advice", "advice")):
+    for label, member in (("stopped", "stopReason"), ("cause", "cause"), ("advice", "advice")):
         if text := build["buildspecd"].get(member):
             console.print(Text.assemble((f"{label}: ", "bold"), plain(text)))
     for sink, problem in build["buildspecd"]["logs"]["problems"].items():
         console.print(Text.assemble((f"log to {plain(sink)}: ", "bold"), plain(problem)))
+    for gap in build["buildspecd"]["logs"].get("gaps", ()):
+        lost = f"{gap['lines']} lines are not there (bytes {gap['start']} to {gap['end']} of the log): {gap['reason']}"
+        console.print(Text.assemble((f"log to {plain(gap['sink'])}: ", "bold"), plain(lost)))
 
 
 def status_of(build: Mapping[str, Any]) -> str:

@@ -9,9 +9,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from agent.container.asking import asked_for
 from agent.container.driver import STOP_SIGNAL
+from agent.container.patient import line_of
 from agent.container.progress import PullProgress
-from agent.container.refusal import pull_error
+from agent.container.refusal import pull_error, refused_start
 from agent.container.spec import (
     AGENT_LABEL,
     BUILD_LABEL,
@@ -22,20 +24,20 @@ from agent.container.spec import (
     RegistryLogin,
     container_name,
 )
-from agent.errors import ContainerDied, ContainerLost, EngineUnavailable, ImageUnavailable, UserError
+from agent.errors import ContainerLost, EngineUnavailable, ImageUnavailable, UserError
 from agent.kit.clock import Clock, SystemClock
+from agent.kit.heed import heed, patiently
+from agent.model.cause import Cause
 
 if TYPE_CHECKING:
     from docker import APIClient
 
 _NEVER = "0001-01-01T00:00:00Z"
 _BUILTIN_NETWORKS = frozenset({"host", "bridge", "none", "default"})
-_NO_SUCH_COMMAND = frozenset({126, 127})
 _KILL_SECONDS = 60.0
 _SHELL_SECONDS = 3600
 _HINT = "is the Docker engine running, and may this user use its socket? try: docker info"
 _TERM_TO_ALL = ["/bin/sh", "-c", "kill -TERM -1"]
-_NO_LOG: Any = {"type": "none"}
 
 
 class DockerEngine:
@@ -71,6 +73,12 @@ class DockerEngine:
                 live_restore=bool(info.get("LiveRestoreEnabled", False)),
             )
 
+    def mark(self) -> str:
+        """See `Engine.mark`. An engine makes its bridge anew when it starts, unless it has kept running containers."""
+        with translated("asking when the engine was started"):
+            bridge = _found(self._client.inspect_network, "bridge")
+        return str((bridge or {}).get("Created", ""))
+
     def has_image(self, reference: str) -> bool:
         """See `Engine.has_image`."""
         from docker.errors import APIError
@@ -91,13 +99,20 @@ class DockerEngine:
 
     def pull(self, reference: str, login: RegistryLogin | None, progress: Callable[[str], None]) -> None:
         """See `Engine.pull`."""
+        with line_of(connect(self._base_url, self._timeout)) as line:
+            patiently(lambda: self._pull(line.client, reference, login, progress), abandon=line.cut)
+
+    def _pull(
+        self, client: APIClient, reference: str, login: RegistryLogin | None, progress: Callable[[str], None]
+    ) -> None:
         from docker.errors import APIError
 
         auth = {"username": login.username, "password": login.password} if login else None
         layers = PullProgress(reference)
         with translated(f"pulling {reference}"):
             try:
-                for event in self._client.pull(reference, stream=True, decode=True, auth_config=auth):
+                for event in client.pull(reference, stream=True, decode=True, auth_config=auth):
+                    heed()
                     if "error" in event:
                         raise pull_error(reference, str(event["error"]))
                     line = layers.line(event, self._clock.monotonic())
@@ -114,7 +129,11 @@ class DockerEngine:
         with translated(f"creating container {name}"):
             self._require_network(spec.network)
             try:
-                return str(self._client.create_container(**self._settings(spec, name))["Id"])
+                return str(
+                    self._client.create_container(**asked_for(self._client, spec, name, self._nano_cpus(spec.cpus)))[
+                        "Id"
+                    ]
+                )
             except NotFound as error:
                 raise ImageUnavailable(
                     f"image {spec.image} is not on the host", hint=f"try: docker pull {spec.image}"
@@ -126,7 +145,10 @@ class DockerEngine:
                     raise UserError(
                         f"the engine refuses the container: {error.explanation}",
                         hint="check environment and agent.resources of the project",
+                        cause=Cause.CONTAINER_REFUSED,
                     ) from error
+                if found := refused_start(name, str(error.explanation)):
+                    raise found from error
                 raise
 
     def start(self, container: str) -> None:
@@ -138,15 +160,16 @@ class DockerEngine:
                 self._client.start(container)
             except NotFound as error:
                 if _found(self._client.inspect_container, container) is None:
-                    raise ContainerLost(f"container {container[:12]} is gone") from error
-                raise UserError(f"container {container[:12]} cannot start: {error.explanation}") from error
+                    raise ContainerLost(f"container {container[:12]} is gone", cause=Cause.CONTAINER_REMOVED) from error
+                raise UserError(
+                    f"container {container[:12]} cannot start: {error.explanation}", cause=Cause.CONTAINER_REFUSED
+                ) from error
             except APIError as error:
                 state = self.inspect(container)
-                if state is not None and not state.running and state.exit_code in _NO_SUCH_COMMAND:
-                    raise ContainerDied(
-                        "Build container found dead before completing the build: the image cannot run /bin/sh",
-                        hint=f"the engine says: {error.explanation}",
-                    ) from error
+                if state is not None and not state.running:
+                    found = refused_start(container[:12], str(error.explanation or error), state.exit_code)
+                    if found is not None:
+                        raise found from error
                 raise
 
     def inspect(self, container: str) -> ContainerState | None:
@@ -165,6 +188,7 @@ class DockerEngine:
             error=str(state.get("Error", "")),
             image=str(facts.get("Image", "")),
             variables=tuple(facts.get("Config", {}).get("Env") or ()),
+            removing=state.get("Status") in ("removing", "dead"),
         )
 
     def find(self, build_id: str) -> str | None:
@@ -248,35 +272,6 @@ class DockerEngine:
                 self._connected = connect(self._base_url, self._timeout)
             return self._connected
 
-    def _settings(self, spec: ContainerSpec, name: str) -> dict[str, Any]:
-        return {
-            "image": spec.image,
-            "name": name,
-            # As entry point, not as command: so the image's own is set aside.
-            "entrypoint": [spec.command[0]],
-            "command": list(spec.command[1:]),
-            "user": "0",
-            "working_dir": spec.working_dir,
-            "labels": {BUILD_LABEL: spec.build_id, AGENT_LABEL: spec.agent_id},
-            "stop_signal": STOP_SIGNAL,
-            # An image's health check would run its command beside the build.
-            "healthcheck": {"test": ["NONE"]},
-            # The client's own proxy settings may hold passwords, and would show in `docker inspect`.
-            "use_config_proxy": False,
-            "host_config": self._client.create_host_config(
-                network_mode=spec.network,
-                mounts=[_bind(str(mount.source), mount.target, mount.read_only) for mount in spec.mounts],
-                tmpfs=dict(spec.tmpfs),
-                mem_limit=spec.memory,
-                # The same number: no swap, so a build that needs too much ends at once, and not the host.
-                memswap_limit=spec.memory,
-                nano_cpus=self._nano_cpus(spec.cpus),
-                privileged=spec.privileged,
-                pids_limit=-1,
-                log_config=_NO_LOG,
-            ),
-        }
-
     def _nano_cpus(self, cpus: float | None) -> int | None:
         """Return *cpus* as the engine wants it, cut to what the host has: it refuses more."""
         if cpus is None:
@@ -291,6 +286,7 @@ class DockerEngine:
         if _found(self._client.inspect_network, network) is None:
             raise UserError(
                 f"there is no Docker network named {network}",
+                cause=Cause.CONTAINER_REFUSED,
                 hint=f"create it with: docker network create {network}, or change agent.network of the project",
             )
 
@@ -299,7 +295,11 @@ class DockerEngine:
         if facts is None:
             raise EngineUnavailable(f"container {name} was there and is gone", hint="try again")
         if (facts["Config"].get("Labels") or {}).get(BUILD_LABEL) != build_id:
-            raise UserError(f"a container named {name} exists and is not ours", hint=f"remove it: docker rm {name}")
+            raise UserError(
+                f"a container named {name} exists and is not ours",
+                hint=f"remove it: docker rm {name}",
+                cause=Cause.CONTAINER_REFUSED,
+            )
         return str(facts["Id"])
 
     def _labelled(self, label: str, value_of: str = BUILD_LABEL) -> dict[str, str]:
@@ -352,12 +352,6 @@ def connect(base_url: str | None, timeout: float) -> APIClient:
         settings["base_url"] = base_url
     with translated("connecting to the Docker engine"):
         return APIClient(**settings)
-
-
-def _bind(source: str, target: str, read_only: bool = False) -> Any:
-    from docker.types import Mount
-
-    return Mount(target, source, type="bind", read_only=read_only)
 
 
 def _found(ask: Callable[[str], Any], name: str) -> Mapping[str, Any] | None:

@@ -21,6 +21,10 @@ class Engine(Protocol):
         """Return what the engine says about itself; the cheapest call there is, so also the ping."""
         ...
 
+    def mark(self) -> str:
+        """Return a text that changes when the engine starts anew and has let go of its containers; empty: unknown."""
+        ...
+
     def has_image(self, reference: str) -> bool:
         """Whether the image is on the host."""
         ...

@@ -16,6 +16,8 @@ from agent.container.engine import Engine
 from agent.container.spec import RegistryLogin
 from agent.errors import ImageUnavailable
 from agent.kit.clock import Clock
+from agent.kit.heed import patiently
+from agent.model.cause import Cause
 from agent.model.project import RegistryCredential
 
 PullPolicy = Literal["always", "if-not-present", "never"]
@@ -109,6 +111,7 @@ class RegistryLogins:
             raise ImageUnavailable(
                 f"cannot log in to the registry of account {registry.account} in {registry.region}: {error.message}",
                 hint="allow ecr:GetAuthorizationToken, ecr:BatchGetImage and ecr:GetDownloadUrlForLayer",
+                cause=error.finer or Cause.IMAGE_DENIED,
             ) from error
         return _login_from_token(answer["authorizationData"][0]["authorizationToken"], registry)
 
@@ -126,12 +129,14 @@ def credential_login(aws: Aws, credential: RegistryCredential) -> RegistryLogin:
         raise ImageUnavailable(
             f"cannot read the registry credential {name}: {error.message}",
             hint="check registryCredential, and allow secretsmanager:GetSecretValue on that secret",
+            cause=error.finer or Cause.IMAGE_DENIED,
         ) from error
     login = _login_from_json(text)
     if login is None:
         raise ImageUnavailable(
             f"the registry credential {name} is not a JSON object with username and password",
             hint='store {"username": "...", "password": "..."} as the text of the secret',
+            cause=Cause.IMAGE_DENIED,
         )
     return login
 
@@ -144,11 +149,13 @@ def ensure_image(
     login: Callable[[str], RegistryLogin | None],
     progress: Callable[[str], None],
     rewrites: Mapping[str, str] = DEFAULT_REWRITES,
+    pulling: Callable[[str], None] = lambda _: None,
 ) -> str:
     """Make *image* present on the host; return the name to create the container with. Safe to repeat.
 
     A rewritten image that is on the host under its own name is used as it is: somebody put it there. *login* is called
-    with the name to be pulled, only when something is pulled. Raises `ImageUnavailable`, `RegistryUnavailable`,
+    with the name to be pulled, only when something is pulled, and *pulling* ahead of that where it was not on the host.
+    Raises `ImageUnavailable`, `RegistryUnavailable`,
     `EngineUnavailable`, and what *login* raises.
     """
     reference = pull_reference(image, rewrites)
@@ -157,7 +164,9 @@ def ensure_image(
     present = engine.has_image(reference)
     if must_pull(policy, present=present):
         progress(f"Pulling image {reference}")
-        engine.pull(reference, login(reference), progress)
+        if not present:
+            pulling(reference)
+        engine.pull(reference, patiently(lambda: login(reference)), progress)
     elif not present:
         raise ImageUnavailable(
             f"image {reference} is not on the host and agent.pull is never",
@@ -172,7 +181,10 @@ def _login_from_token(token: str, registry: EcrRegistry) -> RegistryLogin:
     except (binascii.Error, UnicodeDecodeError):
         colon = ""
     if not colon:
-        raise ImageUnavailable(f"the registry of account {registry.account} in {registry.region} sent an odd token")
+        raise ImageUnavailable(
+            f"the registry of account {registry.account} in {registry.region} sent an odd token",
+            cause=Cause.IMAGE_DENIED,
+        )
     return RegistryLogin(username, password)
 
 

@@ -223,9 +223,18 @@ def _failure_message(plan: PhasePlan | None, failure: Failure) -> str:
         return f"Error while switching to user: {user}. Reason: no such user in the image"
     if failure.reason == "no-switch":
         return f"Error while switching to user: {user}. Reason: the image has neither setpriv nor su"
-    commands = (plan.finally_commands if failure.part == "finally" else plan.commands) if plan else ()
-    command = commands[failure.index - 1] if 0 < failure.index <= len(commands) else ""
+    command = _command_text(plan, failure.part, failure.index)
     return f"Error while executing command: {command}. Reason: exit status {failure.status}"
+
+
+def command_text(phases: Sequence[PhasePlan], at: CommandStarted | CommandEnded) -> str:
+    """Return the command that *at* is about, as it stands in the buildspec; empty: the plan has none there."""
+    return _command_text(next((phase for phase in phases if phase.phase is at.phase), None), at.part, at.index)
+
+
+def _command_text(plan: PhasePlan | None, part: str, index: int) -> str:
+    commands = (plan.finally_commands if part == "finally" else plan.commands) if plan else ()
+    return commands[index - 1] if 0 < index <= len(commands) else ""
 
 
 def _number(text: str) -> int:

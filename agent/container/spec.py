@@ -56,6 +56,8 @@ class ContainerState:
     error: str = ""
     image: str = ""
     variables: tuple[str, ...] = ()
+    removing: bool = False
+    """Whether the engine is at removing it; it tells that ahead of killing one that runs."""
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,8 @@ class Control(Protocol):
         """
         ...
 
-    def stop(self, build: str) -> Build:
-        """Ask a build to end; one that has ended is returned as it is. Raises `BuildUnknown`."""
+    def stop(self, build: str, by: str = "") -> Build:
+        """Ask a build to end, and say who wants it; one that has ended is returned as it is. Raises `BuildUnknown`."""
         ...
 
     def retry(self, build: str) -> Build:
@@ -120,7 +120,11 @@ class Control(Protocol):
         ...
 
     def drain(self) -> DaemonState:
-        """Take no new build from now on; the running ones go on."""
+        """Take no new build from now on, also after a restart; the running ones go on."""
+        ...
+
+    def resume(self) -> DaemonState:
+        """Take builds again: the end of a drain."""
         ...
 
     def state(self) -> DaemonState:

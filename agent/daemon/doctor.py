@@ -43,6 +43,8 @@ class Host:
     projects: Sequence[Project]
     looks: Callable[[], Sequence[Check]] = tuple
     """Looks at the source of each project."""
+    unreadable: Callable[[], Sequence[str]] = tuple
+    """Asks the store for the builds whose records cannot be read."""
     queue: Callable[[], int] | None = None
     """Asks the queue of AWS events how many messages wait; None: there is no queue."""
 
@@ -54,6 +56,7 @@ def examine(host: Host) -> list[Check]:
         git(),
         *directories(host.state),
         memory_directory(host.runtime),
+        *records(host.unreadable),
         *configuration(host.problems, host.projects),
         aws(host.account),
         *queue(host.queue),
@@ -105,6 +108,25 @@ def directories(state: Path) -> Iterator[Check]:
     free = shutil.disk_usage(existing).free
     text = f"{free / _GIB:.0f} GiB free at {existing}"
     yield Check("disk", "ok", text) if free > _LEAST_FREE else Check("disk", "warn", text, "docker image prune --all")
+
+
+def records(unreadable: Callable[[], Sequence[str]]) -> Iterator[Check]:
+    """Whether the records of builds can be read."""
+    try:
+        found = unreadable()
+    except BuildspecdError as error:
+        yield Check("store", "fail", error.message, error.hint)
+        return
+    if found:
+        some = ", ".join(found[:3])
+        yield Check(
+            "store",
+            "fail",
+            f"{len(found)} builds are set aside, for their records cannot be read: {some}",
+            "restore builds.db from a backup, or install the version that wrote it; the daemon's log says more",
+        )
+    else:
+        yield Check("store", "ok", "every record can be read")
 
 
 def memory_directory(runtime: Path) -> Check:

@@ -53,6 +53,11 @@ class Estate:
         return self.state / "mirrors"
 
     @property
+    def spares(self) -> Path:
+        """Holds work trees that stand ready for checkouts."""
+        return self.state / "spares"
+
+    @property
     def caches(self) -> Path:
         """Holds the local caches of projects."""
         return self.state / "cache"

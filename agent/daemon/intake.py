@@ -15,8 +15,9 @@ from agent.daemon.policy import superseded
 from agent.errors import BuildUnknown, ProjectUnknown, RequestInvalid, SourceRefused
 from agent.kit.clock import Clock
 from agent.model.build import AutoRetry, Build
+from agent.model.cause import SUPERSEDED_BY
 from agent.model.phase import Phase, PhaseType
-from agent.model.project import GIT_TYPES, Project, Source
+from agent.model.project import EVERY_REPOSITORY, GIT_TYPES, Project, Source
 from agent.model.request import BuildRequest
 from agent.model.status import Status
 from agent.pipeline.recorder import Recorder
@@ -70,7 +71,13 @@ class Intake:
                 f"Project cannot be found: {self.identity().arn(f'project/{request.project}')}",
                 hint="`buildspecd projects list` shows the projects of this agent",
             )
-        return self._store(request, effective(project, request.overrides), token)
+        wanted = effective(project, request.overrides)
+        if wanted.source.location == EVERY_REPOSITORY:
+            raise RequestInvalid(
+                f"{project.name} builds any repository of its webhook's scope, and this request names none",
+                hint="say which: sourceLocationOverride",
+            )
+        return self._store(request, wanted, token)
 
     def again(self, old: Build) -> Build:
         """Store and queue a new build with the effective parameters of *old* (`RetryBuild`); it begins a chain anew."""
@@ -98,7 +105,7 @@ class Intake:
             takes_over = project.agent.supersede != "none" and not self._is_late(request)
             self._remember(request, token, build)
             if takes_over:
-                self._supersede(build)
+                self._supersede(build, request)
         self.wake()
         return build
 
@@ -107,6 +114,7 @@ class Intake:
         if request.dedupe_key and (found := requests.find(request.dedupe_key)):
             return builds.get(found[0])
         if request.dedupe_key and (arrived := requests.arrival(request.dedupe_key)):
+            requests.pass_over(request.dedupe_key, None, self.clock.now())
             return builds.get(arrived)
         if token and (found := requests.find(f"token:{token}", self.clock.now() - TOKEN_SECONDS)):
             if found[1] != _fingerprint(request):
@@ -147,12 +155,19 @@ class Intake:
             webhook=request.webhook,
         )
 
-    def _supersede(self, build: Build) -> None:
+    def _supersede(self, build: Build, request: BuildRequest) -> None:
+        """Stop the older builds of the branch; one of a push is older where that is known (`Requests.unrelated`)."""
         queue = Queue(self.database)
-        places = queue.places()
+        kept = Requests(self.database).unrelated(request.dedupe_key) - {build.id} if request.dedupe_key else set()
+        places = [place for place in queue.places() if place.build not in kept]
         newer = next(place for place in places if place.build == build.id)
+        webhook, builds = build.project.webhook, Builds(self.database)
+        is_scoped = webhook is not None and webhook.scope_configuration is not None
         for place in superseded(newer, places, build.project.agent.supersede):
-            queue.ask_to_stop(place.build, f"superseded by build {build.number} of the same branch")
+            older = builds.get(place.build) if is_scoped else None
+            if older is not None and older.project.source.location != build.project.source.location:
+                continue  # a branch of the same name, of another repository
+            queue.ask_to_stop(place.build, f"{SUPERSEDED_BY}build {build.number} of the same branch")
 
 
 def without_logins(project: Project) -> Project:

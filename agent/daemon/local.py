@@ -20,6 +20,7 @@ from agent.errors import SourceNotFound, UsageError
 from agent.kit.clock import SystemClock
 from agent.kit.service import StopToken
 from agent.model.build import Build
+from agent.model.cause import Cause
 from agent.model.phase import PhaseContext
 from agent.model.project import AgentOptions, Artifacts, Cache, Environment, Project, Source
 from agent.model.report import Report
@@ -168,7 +169,8 @@ def sweep(estate: Estate, database: Database, recorder: Recorder, engine: Engine
                 engine.remove(container)
             for directory in (root, estate.of_build(build.uuid).secrets):
                 reclaim_tree(engine, directory, build.project.environment.image, rewrites)
-            ended = recorder.leave(build, Status.STOPPED, PhaseContext(message="the process that ran it died"))
+            cut = build.evolve(cause=Cause.STOPPED_BY_USER, advice="run it again")
+            ended = recorder.leave(cut, Status.STOPPED, PhaseContext(message="the process that ran it died"))
             recorder.complete(ended, Status.STOPPED)
             Queue(database).remove(build.id)
     running = {build.id for build in Builds(database).open()}

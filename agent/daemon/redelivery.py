@@ -12,7 +12,7 @@ from agent.errors import BuildspecdError
 from agent.kit.clock import Clock
 from agent.kit.logging import get_logger
 from agent.kit.service import StopToken
-from agent.model.build import Build
+from agent.model.build import Build, LogGap
 from agent.pipeline.recorder import Recorder
 from agent.pipeline.steps import log_record
 from agent.store.builds import Builds
@@ -54,13 +54,15 @@ class Redelivery:
 
     def turn(self, stop: StopToken) -> None:
         """Try every log that is owed and due, the longest waiting first."""
-        owing = Builds(self.database).owing(self.clock.now() - KEPT_SECONDS)
+        owing = Builds(self.database).owing(0.0)
         for gone in self._tried.keys() - {build.id for build in owing}:
             del self._tried[gone], self._pauses[gone]
         for build in owing:
             if stop.is_set:
                 return
-            if self.clock.now() >= self._due(build):
+            if self.clock.now() - build.start_time > KEPT_SECONDS:
+                self._give_up(build, "the sink took nothing for two weeks")
+            elif self.clock.now() >= self._due(build):
                 self._bring(build, stop)
 
     def _due(self, build: Build) -> float:
@@ -74,8 +76,7 @@ class Redelivery:
         self._pauses[build.id] = min(self._pauses.get(build.id, REST_SECONDS / 2) * 2, LONGEST_PAUSE_SECONDS)
         there = log_length(self.log_dir(build))
         if there < build.logs.bytes:
-            problems = {"output": "the log was removed from this host before every sink had it"}
-            self.recorder.save(build.evolve(logs=build.logs.evolve(bytes=there, problems=problems)))
+            self._give_up(build, "the log was removed from this host before every sink had it")
             return
         try:
             totals = self.open_log(build).close(PATIENCE_SECONDS, hurry=stop)
@@ -86,3 +87,26 @@ class Redelivery:
             if not saved.logs.owing:
                 _log.info("the rest of a log has arrived", build=build.id)
         self._tried[build.id] = self.clock.now()
+
+    def _give_up(self, build: Build, why: str) -> None:
+        """Write down as gaps what no sink will get any more."""
+        logs = build.logs
+        late = [sink for sink, count in logs.delivered.items() if count < logs.bytes]
+        gaps = [
+            LogGap(
+                sink=sink,
+                start=logs.delivered[sink],
+                end=logs.bytes,
+                lines=max(0, logs.lines - logs.delivered_lines.get(sink, 0)),
+                reason=why,
+            )
+            for sink in late
+        ]
+        lost = logs.evolve(
+            delivered={**logs.delivered, **dict.fromkeys(late, logs.bytes)},
+            delivered_lines={**logs.delivered_lines, **dict.fromkeys(late, logs.lines)},
+            gaps=(*logs.gaps, *gaps),
+            problems={**logs.problems, **dict.fromkeys(late, why), "output": why},
+        )
+        self.recorder.save(build.evolve(logs=lost))
+        _log.error("a log will not reach every sink", build=build.id, sinks=late, reason=why)

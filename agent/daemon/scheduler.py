@@ -6,11 +6,14 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from agent.daemon.gate import Gate
 from agent.daemon.policy import Limits, ready
-from agent.kit.clock import Clock
+from agent.errors import BuildUnreadable
+from agent.kit.clock import Clock, Elapsed
 from agent.kit.logging import bound, get_logger
 from agent.kit.service import StopToken
 from agent.model.build import Build
+from agent.model.cause import EXPLANATIONS, Cause, of_stop
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.status import Status
 from agent.pipeline.job import Job, LetGo
@@ -37,14 +40,20 @@ class Scheduler:
     limits: Callable[[], Limits]
     new_job: Callable[[Build, StopToken], Job]
     clock: Clock
+    hold: Callable[[], str] = lambda: ""
+    """Asked when builds wait: why none may start now; empty: they may."""
+    held: str = ""
+    """What `hold` has said last."""
     name: str = "scheduler"
-    draining: StopToken = field(default_factory=StopToken)
+    gate: Gate = field(default_factory=Gate)
     _renewed: float = float("-inf")
     _woken: threading.Event = field(default_factory=threading.Event)
     _jobs: dict[str, Job] = field(default_factory=dict)
     _threads: dict[str, threading.Thread] = field(default_factory=dict)
+    _unreadable: set[str] = field(default_factory=set)
     _at_hand: set[str] = field(default_factory=set)
     """Builds that this process has set out with, and that have ended or are its to go on with."""
+    _waited: dict[str, Elapsed] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def wake(self) -> None:
@@ -64,8 +73,9 @@ class Scheduler:
     def turn(self, letting_go: StopToken) -> None:
         """One look at the queue: end what need not start, tell running builds to stop, start what may."""
         queue = Queue(self.database)
-        places = queue.places()
+        places = [place for place in queue.places() if self._is_readable(place)]
         waiting = [place for place in places if not place.owner]
+        self.held = self.hold() if waiting else ""
         running = [place for place in places if place.owner]
         if running:
             self._renew(queue)
@@ -73,7 +83,8 @@ class Scheduler:
             self._pass_on_stop(place)
             self._take_up(place, letting_go)
         waiting = [place for place in waiting if not self._ended_in_queue(place)]
-        if self.draining.is_set or letting_go.is_set:
+        self._waited = {place.build: self._waited[place.build] for place in waiting}
+        if self.gate.shut or letting_go.is_set or self.held:
             return
         for place in ready(waiting, running, self.limits()):
             if queue.claim(place.build, self.owner, self.clock.now(), LEASE_SECONDS):
@@ -88,9 +99,28 @@ class Scheduler:
             self._tell_to_stop(job, reason)
         self.wake()
 
+    def jobs(self) -> dict[str, Job]:
+        """Return the builds that are on their route now, by id."""
+        with self._lock:
+            return dict(self._jobs)
+
     def running(self) -> int:
         """Return how many builds are on their route now."""
         return len(self._running_threads())
+
+    def _is_readable(self, place: Place) -> bool:
+        """Whether the record of a build can be read; one that cannot is left alone, place, container and all."""
+        with self._lock:
+            if place.build in self._at_hand:
+                return True
+        try:
+            Builds(self.database).get(place.build)
+        except BuildUnreadable as error:
+            if place.build not in self._unreadable:
+                self._unreadable.add(place.build)
+                _log.error("a build is set aside", error=error.message, hint=error.hint)
+            return False
+        return True
 
     def _take_up(self, place: Place, letting_go: StopToken) -> None:
         """Set out with a build that was begun and is nobody's now: its daemon is gone, or its thread broke."""
@@ -178,11 +208,14 @@ class Scheduler:
         if build is None:
             Queue(self.database).remove(place.build)
             return True
-        status, context = waiting_too_long(build, place, self.clock.now())
+        waited = self._waited.setdefault(place.build, Elapsed(self.clock, place.enqueued))
+        status, context = waiting_too_long(build, place, waited.seconds)
         if status is Status.IN_PROGRESS:
             return False
-        build = self.recorder.leave(build, status, context)
-        self.recorder.complete(build.evolve(stop_reason=place.stop or None), status)
+        late = Cause.HOST_DISK_FULL if self.held else Cause.TIMED_OUT_QUEUED
+        cause = of_stop(place.stop) if place.stop else late
+        build = build.evolve(cause=cause, advice=EXPLANATIONS[cause].advice, stop_reason=place.stop or None)
+        self.recorder.complete(self.recorder.leave(build, status, context), status)
         return True
 
     def _running_threads(self) -> list[threading.Thread]:
@@ -190,11 +223,11 @@ class Scheduler:
             return list(self._threads.values())
 
 
-def waiting_too_long(build: Build, place: Place, now: float) -> tuple[Status, PhaseContext]:
-    """Return how a waiting build ends before it starts; IN_PROGRESS when it goes on waiting. Pure."""
+def waiting_too_long(build: Build, place: Place, waited: float) -> tuple[Status, PhaseContext]:
+    """Return how a build ends that has *waited* so many seconds; IN_PROGRESS when it goes on waiting. Pure."""
     if place.stop:
         return Status.STOPPED, PhaseContext(message=place.stop)
-    if now - place.enqueued > build.project.queued_timeout_in_minutes * 60:
+    if waited > build.project.queued_timeout_in_minutes * 60:
         return Status.TIMED_OUT, PhaseContext(
             status_code="BUILD_TIMED_OUT",
             message=f"Build waited in the queue for more than {build.project.queued_timeout_in_minutes:g} minutes.",

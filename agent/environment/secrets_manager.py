@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from agent.aws import Aws, AwsRefused, translated
 from agent.errors import VariableUnresolved
+from agent.kit.heed import patiently
+from agent.model.cause import Cause
 
 CODE = "Secrets Manager Error"
 _ARN_FIELDS = 7
@@ -66,10 +68,10 @@ class SecretsManager:
             wanted["VersionStage"] = reference.stage
         try:
             with translated("secretsmanager:GetSecretValue"):
-                answer = self._aws.client("secretsmanager").get_secret_value(**wanted)
+                answer = patiently(lambda: self._aws.client("secretsmanager").get_secret_value(**wanted))
         except AwsRefused as error:
             hint = error.hint or "check the secret's name and region, and allow secretsmanager:GetSecretValue"
-            raise _wrong(f"{error.reason}: {error.text}\n{error.trace}".rstrip(), hint) from error
+            raise _wrong(f"{error.reason}: {error.text}\n{error.trace}".rstrip(), hint, error.finer) from error
         if "SecretString" not in answer:
             raise _wrong(f"secret {reference.secret_id} is binary", "store it as text; a variable cannot hold bytes")
         return str(answer["SecretString"])
@@ -94,5 +96,5 @@ def _pick(secret: str, reference: SecretReference) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _wrong(message: str, hint: str) -> VariableUnresolved:
-    return VariableUnresolved(message, code=CODE, hint=hint)
+def _wrong(message: str, hint: str, cause: Cause | None = None) -> VariableUnresolved:
+    return VariableUnresolved(message, code=CODE, hint=hint, cause=cause)

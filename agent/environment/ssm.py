@@ -7,6 +7,7 @@ from typing import Any
 
 from agent.aws import Aws, AwsRefused, translated
 from agent.errors import VariableUnresolved
+from agent.kit.heed import patiently
 
 CODE = "Decrypted Variables Error"
 _BATCH = 10
@@ -36,15 +37,19 @@ class ParameterStore:
     def _read(self, names: Sequence[str]) -> dict[str, str]:
         try:
             with translated("ssm:GetParameters"):
-                answer = self._aws.client("ssm").get_parameters(Names=list(names), WithDecryption=True)
+                answer = patiently(lambda: self._ask(names))
         except AwsRefused as error:
             raise VariableUnresolved(
                 f"{error.reason}: {error.text}",
                 code=CODE,
                 hint=error.hint or "allow ssm:GetParameters, and kms:Decrypt for the key of a SecureString",
+                cause=error.finer,
             ) from error
         wanted = set(names)
         return {key: value for key, value in _by_every_name(answer["Parameters"]) if key in wanted}
+
+    def _ask(self, names: Sequence[str]) -> Any:
+        return self._aws.client("ssm").get_parameters(Names=list(names), WithDecryption=True)
 
 
 def _by_every_name(parameters: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:

@@ -20,6 +20,23 @@ class Clock(Protocol):
         ...
 
 
+class Elapsed:
+    """How long something has gone on that began at *since* (epoch seconds), maybe under an earlier daemon.
+
+    The wall clock is asked once; from then on time is what this host has run: a clock that is set ends nothing early
+    and lets nothing live longer, and the hours of a suspended machine do not count.
+    """
+
+    def __init__(self, clock: Clock, since: float) -> None:
+        self._clock = clock
+        self._start = clock.monotonic() - max(0.0, clock.now() - since)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds until now."""
+        return self._clock.monotonic() - self._start
+
+
 class SystemClock:
     """The clock of this machine."""
 

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from agent.kit.heed import followed
+
 Item = TypeVar("Item")
 
 
@@ -30,6 +32,6 @@ def for_each(items: Iterable[Item], work: Callable[[Item], object], *, threads: 
                 raise
 
     with ThreadPoolExecutor(threads, thread_name_prefix=name) as pool:
-        pending = [pool.submit(drain) for _ in range(threads)]
+        pending = [pool.submit(followed(drain)) for _ in range(threads)]
     for future in pending:
         future.result()

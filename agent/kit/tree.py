@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.kit.globs import Globs, Position
+from agent.kit.heed import heed
 
 _LINKS: Final = 40
 """How many symlinks one path may lead through, as in the kernel."""
@@ -133,6 +134,7 @@ class Tree:
             below, position = todo.pop()
             enter, test, by_name = position.directory, position.file, position.by_name
             mask, onwards = position.every_file, position.every_directory
+            heed()
             handle = self._directory((prefix + below).rstrip("/"), trouble)
             if handle is None:
                 continue
@@ -163,6 +165,7 @@ class Tree:
         todo: list[tuple[str, Position]] = [("", globs.top)]
         while todo:
             below, position = todo.pop()
+            heed()
             handle = self._directory((prefix + below).rstrip("/"), trouble)
             if handle is None:
                 continue

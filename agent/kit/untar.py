@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from agent.kit.heed import heed
 from agent.kit.tarstream import Member, Readable, TarReader
 
 _BLOCK: Final = 1 << 20
@@ -69,6 +70,7 @@ class Placer:
         try:
             left = size
             while left:
+                heed()
                 block = data.read(min(left, _BLOCK))
                 if not block:
                     raise ValueError(f"the archive ends within {name!r}")  # noqa: TRY301 - the descriptor is closed below

@@ -23,8 +23,18 @@ class ArtifactRecord(Shape):
     artifact_identifier: str | None = None
 
 
+class LogGap(Shape):
+    """Bytes `start` to `end` of a log that a sink will never have, the lines in them, and why."""
+
+    sink: str
+    start: int
+    end: int
+    lines: int
+    reason: str
+
+
 class LogRecord(Shape):
-    """Where the log went. `delivered` counts the bytes of the log that each sink has."""
+    """Where the log went. `delivered`, `delivered_lines`: how far each sink is; what it lacks up to there: `gaps`."""
 
     group_name: str | None = None
     stream_name: str | None = None
@@ -32,12 +42,21 @@ class LogRecord(Shape):
     bytes: int = 0
     lines: int = 0
     delivered: dict[str, int] = Field(default_factory=dict)
+    delivered_lines: dict[str, int] = Field(default_factory=dict)
+    gaps: tuple[LogGap, ...] = ()
     problems: dict[str, str] = Field(default_factory=dict)
 
     @property
     def owing(self) -> bool:
-        """Whether a sink has less than the whole log."""
+        """Whether a sink has less than the whole log, and may still get it."""
         return any(count < self.bytes for count in self.delivered.values())
+
+    def held(self, sink: str) -> tuple[int, int]:
+        """Return how many bytes and lines of the log *sink* has."""
+        gaps = [gap for gap in self.gaps if gap.sink == sink]
+        size = self.delivered.get(sink, 0) - sum(gap.end - gap.start for gap in gaps)
+        counted = self.lines if self.delivered.get(sink) == self.bytes else 0  # of builds before lines were counted
+        return size, max(0, self.delivered_lines.get(sink, counted) - sum(gap.lines for gap in gaps))
 
 
 class CacheRecord(Shape):
@@ -84,6 +103,13 @@ class Build(Shape):
     resolved_source_version: str | None = None
     source_ref: str | None = None
     previous_revision: str | None = None
+    """What was asked for before: with all between the two, should there have been more pushes, this build is of."""
+    passed_over: tuple[str, ...] = ()
+    """Pushes (`OLD..NEW`) for which this build stands, as they were looked up for whoever asked; never stored."""
+    waits_for: str | None = None
+    """Why it waits in the queue, and not for others to end; never stored."""
+    kept_workspace: str | None = None
+    """Where its workspace still lies on the host after its end; never stored."""
     overrides: tuple[EnvironmentVariable, ...] = ()
     source_root: str
     artifacts: ArtifactRecord | None = None
@@ -99,6 +125,8 @@ class Build(Shape):
     stop_reason: str | None = None
     paused_since: float | None = None
     """When the build was seen to wait at a breakpoint; None: it does not."""
+    reruns: int = 0
+    """How often it was started over because its container was lost (`agent.rerun_lost`)."""
     cause: Cause | None = None
     """Why it did not succeed: the first thing that went wrong."""
     advice: str | None = None

@@ -77,12 +77,28 @@ def _asked(meaning: str, advice: str) -> Explanation:
     return Explanation(meaning, advice, "asked")
 
 
+SUPERSEDED_BY = "superseded by "
+"""How the reason of a stop begins that a newer build of the branch asks for."""
+INTERRUPTED_BY = "host interrupted: "
+"""How the reason of a stop begins that is asked for because the host is about to go away."""
+
+LOST = frozenset({Cause.ENGINE_RESTARTED, Cause.HOST_RESTARTED, Cause.CONTAINER_REMOVED, Cause.CONTAINER_KILLED})
+"""The container went, and not by the build's doing: what `agent.rerun_lost` starts over after."""
+
+
+def of_stop(reason: str) -> Cause:
+    """Return the cause of a build that ends because it was asked to, by the reason that was given. Pure."""
+    if reason.startswith(SUPERSEDED_BY):
+        return Cause.SUPERSEDED
+    return Cause.HOST_INTERRUPTED if reason.startswith(INTERRUPTED_BY) else Cause.STOPPED_BY_USER
+
+
 EXPLANATIONS: dict[Cause, Explanation] = {
     Cause.COMMAND_FAILED: _user(
         "a command of the buildspec ended with an error", "read the log above the phase that failed"
     ),
     Cause.COMMAND_NOT_FOUND: _user(
-        "a command of the buildspec is not in the build image, or is no command of its shell",
+        "a command of the buildspec is not in the build image, may not be executed, or is no command of its shell",
         "install it in the image or in the phase install; for `source` and `[[`, set env.shell: bash",
     ),
     Cause.OUT_OF_MEMORY: _user(
@@ -140,7 +156,8 @@ EXPLANATIONS: dict[Cause, Explanation] = {
     ),
     Cause.AWS_DENIED: _user("AWS says no", "allow the action that the message names for the role"),
     Cause.CREDENTIALS_MISSING: _user(
-        "this host has no AWS credentials", "give the host an instance role, or set aws.profile in agent.yml"
+        "this host has no AWS credentials, or none that AWS knows",
+        "give the host an instance role, or set aws.profile in agent.yml",
     ),
     Cause.PROJECT_INVALID: _user(
         "the project asks for what cannot be done", "correct the project file as the message says"
@@ -178,7 +195,8 @@ EXPLANATIONS: dict[Cause, Explanation] = {
         "an AWS service does not answer, or throttles", "try again later; check endpoints and routes"
     ),
     Cause.CREDENTIALS_EXPIRED: _fault(
-        "the AWS credentials of this host have expired", "check the instance role, the clock and the metadata service"
+        "AWS takes the credentials of this host for expired",
+        "check the instance role, the clock and the metadata service",
     ),
     Cause.ENGINE_UNAVAILABLE: _fault("the Docker engine does not answer", "sudo systemctl status docker"),
     Cause.ENGINE_RESTARTED: _fault(

@@ -14,6 +14,9 @@ GIT_TYPES = frozenset(
 )
 """Source types that are fetched with git. `GIT` is ours: any URL that git understands."""
 
+EVERY_REPOSITORY = "CODEBUILD_DEFAULT_WEBHOOK_SOURCE_LOCATION"
+"""Location of a source whose repository each event of a webhook names (`scopeConfiguration`)."""
+
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9_]{1,127}$")]
 ProjectName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9\-_]{1,149}$")]
 
@@ -216,6 +219,14 @@ class PullRequestBuildPolicy(Shape):
     approver_roles: tuple[str, ...] | None = None
 
 
+class ScopeConfiguration(Shape):
+    """CodeBuild's `ScopeConfiguration`: whose repositories a webhook tells of. `domain` is a host of one's own."""
+
+    name: str = Field(min_length=1)
+    domain: str | None = None
+    scope: Literal["GITHUB_ORGANIZATION", "GITHUB_GLOBAL", "GITLAB_GROUP"]
+
+
 class Webhook(Shape):
     """Which changes start a build; holds for polled changes too. `secret` is a reference (`env:NAME`)."""
 
@@ -223,6 +234,7 @@ class Webhook(Shape):
     filter_groups: tuple[tuple[WebhookFilter, ...], ...] = ()
     branch_filter: str | None = None
     build_type: str | None = None
+    scope_configuration: ScopeConfiguration | None = None
     pull_request_build_policy: PullRequestBuildPolicy | None = None
 
 
@@ -287,6 +299,8 @@ class AgentOptions(Shape):
     """Whether `[skip ci]`, `[ci skip]` or `[no ci]` in its last commit's message keeps a push from being built."""
     preflight: tuple[str, ...] = ()
     """`host:port` of what the build needs; connected to before the first command."""
+    rerun_lost: int = Field(default=0, ge=0, le=5)
+    """How often a build starts over whose container was lost by a fault after its commands had begun."""
 
 
 class Project(Shape):

@@ -11,6 +11,7 @@ from agent.model.build import Build
 from agent.model.commitstatus import CommitState, CommitStatus
 from agent.model.event import BuildEvent
 from agent.model.phase import PhaseType
+from agent.model.project import Project
 from agent.model.status import Status
 from agent.notify.detail import deep_link
 from agent.notify.githosts import host_of
@@ -44,7 +45,7 @@ def commit_status(event: BuildEvent) -> CommitStatus | None:
         sha=sha,
         state=state,
         host=host.name,
-        context=_context(build),
+        context=context_of(build.project, _region(build), _variables(build)),
         description=f"{words} for project {build.project.name}",
         url=_target(build),
         at=event.at,
@@ -90,11 +91,12 @@ def _standing(build: Build) -> tuple[CommitState, str]:
     return CommitState.RUNNING, "Build started"
 
 
-def _context(build: Build) -> str:
-    config = build.project.source.build_status_config
+def context_of(project: Project, region: str, variables: Mapping[str, str]) -> str:
+    """Return the name of a project's status: the one in its settings, or CodeBuild's."""
+    config = project.source.build_status_config
     if config and config.context:
-        return expand(config.context, _variables(build))
-    return f"AWS CodeBuild {_region(build)} ({build.project.name})"
+        return expand(config.context, variables)
+    return f"AWS CodeBuild {region} ({project.name})"
 
 
 def _target(build: Build) -> str | None:

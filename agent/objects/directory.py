@@ -6,22 +6,26 @@ import contextlib
 import errno
 import json
 import os
-import shutil
 import stat
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote
 
 from agent.errors import DiskFull, UploadRefused, UserError
-from agent.kit.files import sync_directory, write_atomic
+from agent.kit.files import sync_directory
+from agent.kit.heed import heed
+from agent.objects.book import FILE, Book, NoBook
 from agent.objects.keys import checked_key
 from agent.objects.store import Check, StoredObject, Upload, go_on
 
 _OURS: Final = ".buildspecd"
 _STALE: Final = 3600.0
+_MARK: Final = uuid.uuid4().hex
+"""How the names of this process's unfinished files begin."""
 _SAYS_NO: Final = frozenset(
     {
         errno.EACCES,
@@ -41,11 +45,13 @@ class DirectoryStore:
     """An `ObjectStore` over the directory *root*, which is made at the first `put`.
 
     The path of an object is its key. Metadata lies beside, below `.buildspecd/`, and names the file it belongs to by
-    inode, so that it never speaks of another one. Encryption and ACL of an `Upload` mean nothing here.
+    inode, so that it never speaks of another one. Encryption and ACL of an `Upload` mean nothing here. *book* tells of
+    files that are not whole yet.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, book: Book | None = None) -> None:
         self._root = root
+        self._book = book or NoBook()
         self._swept = False
 
     def put(self, key: str, file: Path, upload: Upload) -> None:
@@ -55,7 +61,9 @@ class DirectoryStore:
             aside = self._aside()
             try:
                 with aside.open("wb") as out, file.open("rb") as source:
-                    shutil.copyfileobj(source, out, 1 << 20)
+                    while block := source.read(1 << 20):
+                        heed()
+                        out.write(block)
                     out.flush()
                     os.fchmod(out.fileno(), 0o644)
                     os.fsync(out.fileno())
@@ -165,14 +173,16 @@ class DirectoryStore:
     def _aside(self) -> Path:
         """Return a new empty file beside the objects; leftovers of a process that was killed are removed first."""
         folder = self._root / _OURS / "aside"
-        folder.mkdir(parents=True, exist_ok=True)
         if not self._swept:
             self._swept = True
+            self._book.begin(FILE, str(folder / _MARK))
+            folder.mkdir(parents=True, exist_ok=True)
             for path in folder.iterdir():
                 with contextlib.suppress(OSError):
                     if path.stat().st_mtime < time.time() - _STALE:
                         path.unlink()
-        handle, name = tempfile.mkstemp(dir=folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f"{_MARK}-", dir=folder)
         os.close(handle)
         return Path(name)
 
@@ -190,7 +200,10 @@ class DirectoryStore:
         notes = self._notes(key)
         if upload.metadata:
             notes.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(notes, json.dumps({"inode": inode, "metadata": dict(upload.metadata)}).encode(), sync=False)
+            aside = self._aside()
+            aside.write_text(json.dumps({"inode": inode, "metadata": dict(upload.metadata)}))
+            aside.chmod(0o644)
+            aside.replace(notes)
         else:
             notes.unlink(missing_ok=True)
 
@@ -229,6 +242,7 @@ def _copy_whole(source: IO[bytes], file: Path, check: Check) -> None:
         with os.fdopen(handle, "wb") as out:
             while block := source.read(1 << 20):
                 check()
+                heed()
                 out.write(block)
         Path(aside).replace(file)
     except BaseException:

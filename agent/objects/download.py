@@ -12,6 +12,7 @@ from typing import IO, Any, Final
 
 from agent.aws import AwsRefused, translated
 from agent.errors import AwsUnavailable, UserError
+from agent.kit.heed import heed
 from agent.kit.parallel import for_each
 from agent.kit.service import StopToken
 from agent.objects.store import Check
@@ -118,6 +119,7 @@ class _Parts:
                         body = self._request(at, end)
                     for block in body.iter_chunks(_BLOCK):
                         self.whole.check()
+                        heed()
                         at = self._write(block, at, end)
             except AwsUnavailable as error:
                 broken = error

@@ -7,6 +7,7 @@ from typing import Final
 
 from agent.aws import Aws, AwsRefused, translated
 from agent.errors import UploadRefused
+from agent.model.cause import Cause
 from agent.objects.store import Encryption
 
 _MANAGED: Final = "alias/aws/s3"
@@ -51,13 +52,18 @@ class KeyRing:
             if error.reason in ("AccessDeniedException", "AccessDenied", "403"):
                 return key  # a role may use a key that it may not describe; then S3 has the last word
             raise UploadRefused(
-                f"the KMS key {key} cannot be used: {error.text or error.reason}", hint=_HINT
+                f"the KMS key {key} cannot be used: {error.text or error.reason}",
+                hint=_HINT,
+                cause=error.finer or Cause.KMS_DENIED,
             ) from error
         if facts.get("KeyState", "Enabled") != "Enabled":
             raise UploadRefused(
                 f"the KMS key {key} cannot be used: its state is {facts['KeyState']}",
                 hint=f"enable it: aws kms enable-key --key-id {facts['KeyId']}",
+                cause=Cause.KMS_DENIED,
             )
         if facts.get("KeySpec", "SYMMETRIC_DEFAULT") != "SYMMETRIC_DEFAULT":
-            raise UploadRefused(f"the KMS key {key} cannot be used: it is {facts['KeySpec']}", hint=_HINT)
+            raise UploadRefused(
+                f"the KMS key {key} cannot be used: it is {facts['KeySpec']}", hint=_HINT, cause=Cause.KMS_DENIED
+            )
         return str(facts["Arn"])

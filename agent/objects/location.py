@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from agent.aws import Aws
 from agent.errors import UserError
+from agent.objects.book import Book
 from agent.objects.directory import DirectoryStore
 from agent.objects.s3 import S3Store
 from agent.objects.store import ObjectStore
@@ -47,15 +48,16 @@ def parse_location(location: str) -> BucketLocation | Path:
     return BucketLocation(bucket, prefix)
 
 
-def open_store(location: str, aws: Aws) -> ObjectStore:
+def open_store(location: str, aws: Aws, book: Book | None = None) -> ObjectStore:
     """Return the store at *location*: `bucket`, `bucket/prefix`, `arn:aws:s3:::bucket/prefix` or `file:///dir`.
 
-    Nothing is asked of AWS or made on disk yet. Raises `UserError` when the text is none of these.
+    What it begins is written into *book*. Nothing is asked of AWS or made on disk yet. Raises `UserError` when the text
+    is none of these.
     """
     place = parse_location(location)
     if isinstance(place, Path):
-        return DirectoryStore(place)
-    return S3Store(aws, place.bucket, place.prefix)
+        return DirectoryStore(place, book)
+    return S3Store(aws, place.bucket, place.prefix, book)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from agent.aws import Aws, AwsRefused, translated
-from agent.errors import BuildspecdError, UploadRefused
+from agent.errors import AwsUnavailable, BuildspecdError, UploadRefused
+from agent.kit.heed import patiently
+from agent.objects.book import UPLOAD, Book, NoBook
 from agent.objects.download import LARGE, Download
 from agent.objects.encryption import KeyRing
 from agent.objects.keys import checked_key
@@ -39,10 +41,14 @@ _DENIED: Final = (
 
 
 class S3Store:
-    """An `ObjectStore` over the keys of *bucket* that start with *prefix* (without slashes at its ends)."""
+    """An `ObjectStore` over the keys of *bucket* that start with *prefix* (without slashes at its ends).
 
-    def __init__(self, aws: Aws, bucket: str, prefix: str = "") -> None:
+    *book* tells of uploads in parts that were begun: S3 keeps their parts, and counts them, until somebody ends them.
+    """
+
+    def __init__(self, aws: Aws, bucket: str, prefix: str = "", book: Book | None = None) -> None:
         self._aws = aws
+        self._book = book or NoBook()
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._keys = KeyRing(aws)
@@ -52,17 +58,25 @@ class S3Store:
         name = self._name(key)
         facts = self._facts(upload)
         condition = {"IfNoneMatch": "*"} if upload.if_absent else {}
-        with file.open("rb") as source, self._refusing(name, upload):
+
+        def send(source: IO[bytes]) -> None:
             size = os.fstat(source.fileno()).st_size
-            if size < LARGE:
-                self._client.put_object(Bucket=self._bucket, Key=name, Body=source, **facts, **condition)
-            else:
-                self._put_in_parts(name, source, size, facts, condition)
+            with self._refusing(name, upload):
+                if size < LARGE:
+                    self._client.put_object(Bucket=self._bucket, Key=name, Body=source, **facts, **condition)
+                else:
+                    self._put_in_parts(name, source, size, facts, condition)
+
+        with file.open("rb") as source:
+            patiently(lambda: send(source), abandon=source.close)
 
     def get(
         self, key: str, file: Path, *, version: str | None = None, limit: int | None = None, check: Check = go_on
     ) -> StoredObject | None:
         """See `ObjectStore.get`. Large objects come in parallel parts of one and the same version."""
+        return patiently(lambda: self._get(key, file, version, limit, check))
+
+    def _get(self, key: str, file: Path, version: str | None, limit: int | None, check: Check) -> StoredObject | None:
         where = self._where(key, version)
         handle, aside = tempfile.mkstemp(prefix=f".{file.name[:100]}.", dir=file.parent)
         try:
@@ -84,7 +98,7 @@ class S3Store:
         where = self._where(key, version)
         try:
             with translated(f"reading s3://{self._bucket}/{where['Key']}"):
-                answer = self._client.head_object(**where)
+                answer = patiently(lambda: self._client.head_object(**where))
         except AwsRefused as error:
             if _says_absent(error, version):
                 return None
@@ -94,8 +108,9 @@ class S3Store:
     def scan(self, prefix: str) -> Iterator[StoredObject]:
         """See `ObjectStore.scan`."""
         with translated(f"listing s3://{self._bucket}/{self._prefix}{prefix}"):
-            pages = self._client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix):
+            paginator = self._client.get_paginator("list_objects_v2")
+            pages = iter(paginator.paginate(Bucket=self._bucket, Prefix=self._prefix + prefix))
+            while page := patiently(lambda: next(pages, None)):
                 for item in page.get("Contents", ()):
                     key, modified = item["Key"][len(self._prefix) :], item["LastModified"].timestamp()
                     yield StoredObject(key, item["Size"], modified, etag=item.get("ETag", "").strip('"'))
@@ -143,7 +158,13 @@ class S3Store:
         self, name: str, source: IO[bytes], size: int, facts: dict[str, object], condition: dict[str, str]
     ) -> None:
         where = {"Bucket": self._bucket, "Key": name}
-        upload_id = self._client.create_multipart_upload(**where, **facts)["UploadId"]
+        entry = self._book.begin(UPLOAD, self._bucket, name)
+        try:
+            upload_id = self._client.create_multipart_upload(**where, **facts)["UploadId"]
+        except BaseException:
+            self._book.give_up(entry)  # an answer that was lost may have been a yes
+            raise
+        self._book.mark(entry, upload_id)
         part_size = max(_PART, -(-size // _MOST_PARTS))
 
         def send(number: int) -> dict[str, object]:
@@ -159,9 +180,12 @@ class S3Store:
                 **where, UploadId=upload_id, MultipartUpload={"Parts": parts}, **condition
             )
         except BaseException:
+            self._book.give_up(entry)
             with contextlib.suppress(BuildspecdError), translated(f"aborting s3://{self._bucket}/{name}"):
                 self._client.abort_multipart_upload(**where, UploadId=upload_id)
+                self._book.strike(entry)
             raise
+        self._book.strike(entry)
 
     @contextlib.contextmanager
     def _refusing(self, name: str, upload: Upload) -> Iterator[None]:
@@ -173,10 +197,13 @@ class S3Store:
                 return
             if error.reason in _OURS:
                 raise
+            if error.reason == "NoSuchUpload":  # it was completed, and the answer lost; or somebody ended it
+                raise AwsUnavailable(f"writing s3://{self._bucket}/{name}: the upload has to begin anew") from error
             key = f" with the KMS key {upload.encryption.key}" if upload.encryption.key else ""
             raise UploadRefused(
                 f"cannot write s3://{self._bucket}/{name}{key}: {error.reason}: {error.text}",
                 hint=_HINTS.get(error.reason, _DENIED).format(bucket=self._bucket),
+                cause=error.finer,
             ) from error
 
 

@@ -7,12 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
+from pathlib import Path
 
 from agent.buildspec.make import DEFAULT_SHELL
 from agent.buildspec.plan import ArtifactPlan, Plan, ReportPlan
 from agent.container import breakpoints, driver
 from agent.container.driver import DriverPlan, Expansion, Result, SetUp
 from agent.container.journal import (
+    CommandEnded,
+    CommandStarted,
+    Failure,
     JournalEvent,
     JournalReader,
     Moved,
@@ -20,16 +24,18 @@ from agent.container.journal import (
     PhaseStarted,
     Prepared,
     ProblemFound,
-    phase_context,
+    command_text,
 )
 from agent.container.spec import ContainerState
 from agent.environment.resolve import Choices, choose, exportable
-from agent.errors import BuildspecInvalid, ContainerDied, ContainerLost, Unavailable, UserError
+from agent.errors import ContainerDied, ContainerLost, EngineUnavailable, Unavailable
 from agent.kit.logging import get_logger
-from agent.model.phase import PhaseContext, PhaseType
-from agent.model.status import Status
-from agent.pipeline import localcache, logins, runtimes
+from agent.model.cause import Cause
+from agent.model.phase import PhaseType
+from agent.pipeline import deaths, localcache, logins
+from agent.pipeline.deaths import Evidence
 from agent.pipeline.job import Cut, Job
+from agent.pipeline.judgement import ended, judge, why
 from agent.pipeline.places import MOUNTED, source_dirs
 
 _log = get_logger("pipeline")
@@ -41,6 +47,12 @@ DISCOVERY = "discovery"
 """Name of the expansion that says whether and where result files are looked for."""
 INSPECT_SECONDS = 1.0
 """Pause between two questions to the engine whether the container still lives."""
+
+DOCKER_ROOT = Path("/var/lib/docker")
+"""Where the engine keeps what containers write, unless it was told otherwise; looked at only where it is there."""
+_FRESH_SECONDS = 5.0
+"""How old news of a command may be for the disk to be asked about it."""
+_KILLED = 137
 
 
 class Remedy(Enum):
@@ -175,9 +187,10 @@ def _of_artifact(artifact: ArtifactPlan) -> list[Expansion]:
 def run(job: Job, start_over: Callable[[Job], None]) -> None:
     """Let the driver go, or attach to it, and follow it to its end; *start_over* makes a container that never began."""
     watch = Watch(job, JournalReader(job.paths.control))
-    watch.read_journal()
     with carried(job, watch):
-        decision = remedy(driver.read_result(job.paths.control), watch.state(), began=watch.started)
+        state = watch.state()  # before what the driver wrote: one that ends in between has written all of it
+        watch.read_journal()
+        decision = remedy(driver.read_result(job.paths.control), state, began=watch.started)
         if decision is not Remedy.GO_ON and not watch.started:
             job.check()
         if decision is Remedy.START_OVER:
@@ -185,7 +198,8 @@ def run(job: Job, start_over: Callable[[Job], None]) -> None:
             job.transcript.follow()  # again, as the preparation has let go of it
             watch = Watch(job, JournalReader(job.paths.control))
         if decision is Remedy.FAULT:
-            raise death(watch.state())
+            job.check()  # a daemon that was killed while it ended the build goes on with that
+            raise watch.death(watch.state())
         if decision is not Remedy.GO_ON:
             _release(job, watch)
             watch.until(lambda: driver.read_result(job.paths.control) is not None)
@@ -198,9 +212,13 @@ def carried(job: Job, watch: Watch) -> Iterator[None]:
     job.transcript.follow()
     try:
         yield
-    except Cut:
+    except Cut as cut:
         driver.stop(job.paths.control)
-        job.tools.engine.terminate(job.container or "", job.tools.stop_grace)
+        grace = job.tools.stop_grace if cut.grace is None else cut.grace
+        try:
+            job.tools.engine.terminate(job.container or "", grace)
+        except EngineUnavailable as error:  # the build is over without it, and the janitor ends its container
+            _log.warning("a container that was to end may still run", build=job.build.id, error=error.message)
         raise
     finally:
         if not job.letting_go.is_set:
@@ -210,26 +228,8 @@ def carried(job: Job, watch: Watch) -> Iterator[None]:
 
 def lives(job: Job) -> bool:
     """Whether the container of *job* runs, or its driver has ended in order and left word why."""
-    if driver.read_result(job.paths.control) is not None:
-        return True
-    state = Watch(job, JournalReader(job.paths.control)).state()
-    return state is not None and state.running
-
-
-def _refuse(job: Job, watch: Watch) -> None:
-    """Raise what it means that the driver has ended ahead of INSTALL because of a problem."""
-    if watch.problem == "runtime":
-        texts = runtimes.kept(job)
-        text = texts[watch.problem_at - 1] if 0 < watch.problem_at <= len(texts) else ""
-        raise UserError(
-            f"Error while executing command: {text}. Reason: exit status {watch.problem_status}",
-            code="COMMAND_EXECUTION_ERROR",
-            hint="a command of the build image that sets up a runtime failed: look at the log",
-        )
-    if watch.problem == "no-shell":
-        raise BuildspecInvalid(
-            f"env.shell: {job.plan.shell} is not in the build image", hint="install it, or use /bin/sh"
-        )
+    state = Watch(job, JournalReader(job.paths.control)).state()  # ahead of the result, as in `run`
+    return (state is not None and state.running) or driver.read_result(job.paths.control) is not None
 
 
 def _release(job: Job, watch: Watch) -> None:
@@ -239,14 +239,6 @@ def _release(job: Job, watch: Watch) -> None:
         watch.until(lambda: driver.resume(job.paths.control))
     else:
         watch.until(lambda: driver.go(job.paths.control))
-
-
-def outcome_of(job: Job, phase: PhaseType) -> tuple[Status, PhaseContext]:
-    """Return how the driver ended *phase*, by its journal."""
-    for event in JournalReader(job.paths.control).read():
-        if isinstance(event, PhaseEnded) and event.phase is phase:
-            return _ended(job, event)
-    return Status.FAULT, PhaseContext(status_code="CONTAINER_LOST", message=f"{phase} did not end")
 
 
 @dataclass
@@ -261,6 +253,9 @@ class Watch:
     problem_at: int = 0
     problem_status: int = 0
     moved: float | None = None
+    running: CommandStarted | None = None
+    killed: CommandEnded | None = None
+    """The last command that ended by SIGKILL."""
     renewed: float = -math.inf
 
     def until(self, reached: Callable[[], bool]) -> None:
@@ -292,11 +287,36 @@ class Watch:
             self.problem, self.problem_at, self.problem_status = event.reason, event.index, event.status
         elif isinstance(event, Moved):
             self.moved = event.said_at
+        elif isinstance(event, CommandStarted):
+            self.running = event
+        elif isinstance(event, CommandEnded):
+            self.killed = event if event.status == _KILLED else self.killed
         elif isinstance(event, PhaseStarted):
             self.started = True
             job.build = job.recorder.enter(job.build, event.phase, event.at)
-        elif isinstance(event, PhaseEnded) and self._closes(event.phase):
-            job.build = job.recorder.leave(job.build, *_ended(job, event), event.at)
+        elif isinstance(event, PhaseEnded):
+            if event.failure and event.phase not in job.forgiven:
+                job.blame(*self._why(event.failure, event.at))
+            if self._closes(event.phase):
+                job.build = job.recorder.leave(job.build, *ended(job, event), event.at)
+
+    def _why(self, failure: Failure, at: float) -> tuple[Cause, str]:
+        """Return cause and advice of a phase that failed; whether the disk is full is seen only while it is."""
+        fresh = self.job.tools.clock.now() - at < _FRESH_SECONDS
+        places = {"state_dir": self.job.paths.root, "the Docker engine": DOCKER_ROOT}
+        if failure.status and fresh and (full := deaths.disk_is_full(places)):
+            return Cause.HOST_DISK_FULL, f"free some disk space: the disk of {full} was full when the command failed"
+        return why(failure)
+
+    def death(self, state: ContainerState | None) -> ContainerDied | ContainerLost:
+        """Return what it means that the container has ended, or is gone, without a result."""
+        return deaths.death(state, self.evidence(state))
+
+    def evidence(self, state: ContainerState | None) -> Evidence:
+        """Return what else is known of a container that stands like that."""
+        command = self.killed or self.running
+        text = command_text(self.job.plan.phases, command) if command and self.job.has_plan else ""
+        return deaths.evidence(self.job, state, text)
 
     def _see_whether_it_pauses(self) -> None:
         build = self.job.build
@@ -336,43 +356,4 @@ class Watch:
         alive = state is not None and state.running
         self._see_whether_it_pauses()
         if not alive and driver.read_result(self.job.paths.control) is None:
-            raise death(state)
-
-
-def death(state: ContainerState | None) -> ContainerDied | ContainerLost:
-    """Return what it means that a container ended without a result. Pure."""
-    found = "Build container found dead before completing the build"
-    if state is None:
-        return ContainerLost(f"{found}: it is gone", hint="was it removed, or the Docker engine reset?")
-    if state.oom_killed:
-        return ContainerDied(
-            f"{found}: it ran out of memory",
-            code="OUT_OF_MEMORY",
-            hint="raise environment.computeType or agent.resources.memory",
-        )
-    if state.error or state.exit_code in (126, 127):
-        return ContainerDied(
-            f"{found}: {state.error or f'exit status {state.exit_code}'}", hint="the image must contain /bin/sh"
-        )
-    return ContainerLost(
-        f"{found}: exit status {state.exit_code}", hint="was it killed, or was the Docker engine or the host restarted?"
-    )
-
-
-def _ended(job: Job, event: PhaseEnded) -> tuple[Status, PhaseContext]:
-    context = phase_context(job.plan.phases, event)
-    return (Status.FAILED if event.failure else Status.SUCCEEDED), context
-
-
-def judge(job: Job, watch: Watch) -> None:
-    """Turn what the driver could not say by phases into an error, and point at memory where that was the reason."""
-    result = driver.read_result(job.paths.control)
-    _refuse(job, watch)
-    if result is None or result.outcome in ("stopped", "refused"):
-        raise ContainerDied(f"the build ended before its commands did: {driver.read_diagnostics(job.paths.control)}")
-    if not result.succeeding:
-        state = watch.last_state()
-        if state is not None and state.oom_killed:
-            job.say("A process of this build was killed because the container ran out of memory")
-            advice = "a process ran out of memory: raise environment.computeType or agent.resources.memory"
-            job.build = job.recorder.save(job.build.evolve(advice=advice))
+            raise self.death(state)

@@ -11,8 +11,11 @@ from agent.aws import Proxies
 from agent.buildlog.transcript import Transcript
 from agent.buildspec.plan import Plan
 from agent.errors import BuildspecdError
+from agent.kit.clock import Elapsed
 from agent.kit.service import StopToken
+from agent.model import cause as causes
 from agent.model.build import Build
+from agent.model.cause import Cause
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.status import Status
 from agent.pipeline import proxy
@@ -29,12 +32,17 @@ class LetGo(Exception):
 
 
 class Cut(Exception):
-    """The build was stopped or ran out of time; says how its running phase ends."""
+    """The build was stopped or ran out of time; says how its running phase ends, and why.
 
-    def __init__(self, status: Status, context: PhaseContext) -> None:
+    *grace* is how many seconds its processes have to end by themselves; None: what the settings say.
+    """
+
+    def __init__(self, status: Status, context: PhaseContext, cause: Cause, *, grace: float | None = None) -> None:
         super().__init__(context.message)
+        self.grace = grace
         self.status = status
         self.context = context
+        self.cause = cause
 
 
 @dataclass(frozen=True)
@@ -94,10 +102,13 @@ class Job:
     letting_go: StopToken
     stop_asked: StopToken = field(default_factory=StopToken)
     stop_reason: str = ""
+    cut_short: Cut | None = None
+    """Set by others, once: the build is not to go on, and how that ends it."""
     container: str | None = None
     prefetch: Prefetch | None = None
     ship_log_through: Callable[[Proxies], None] = lambda _: None
     _plan: Plan | None = None
+    _spent: Elapsed | None = None
 
     @property
     def plan(self) -> Plan:
@@ -107,7 +118,9 @@ class Job:
                 self._plan = Plan.model_validate_json(self.paths.plan.read_bytes())
             except (OSError, ValueError) as error:
                 raise BuildspecdError(
-                    f"{self.paths.plan} cannot be read any more: {error}", hint="was the host's disk full or damaged?"
+                    f"{self.paths.plan} cannot be read any more: {error}",
+                    hint="was the host's disk full or damaged? start the build again",
+                    cause=Cause.STATE_DAMAGED,
                 ) from error
         return self._plan
 
@@ -118,6 +131,10 @@ class Job:
             return bool(self.plan)
         except BuildspecdError:
             return False
+
+    def start_anew(self, build: Build) -> None:
+        """Be about *build*, which has yet to be provisioned again; the container before is forgotten."""
+        self.build, self.container, self.prefetch, self._plan = build, None, None, None
 
     def lay_log(self) -> None:
         """Have the log take the way that the buildspec wants, from now on."""
@@ -137,30 +154,45 @@ class Job:
         return frozenset(item.phase for item in self.plan.phases if item.on_failure.action == "CONTINUE")
 
     @property
-    def deadline(self) -> float:
-        """When the build's time is over, in epoch seconds; the clock starts with PROVISIONING.
+    def time_left(self) -> float:
+        """Seconds until the build's time is over; its clock starts with PROVISIONING.
 
         It stops when the commands have ended: a daemon that was away must not cost a build that ended in time.
         """
-        if _COMMANDS in self.build.steps_done:
-            return math.inf
         started = self.build.phase(PhaseType.PROVISIONING)
-        begun = started.start_time if started else self.tools.clock.now()
-        return begun + self.build.project.timeout_in_minutes * 60
+        if started is None or _COMMANDS in self.build.steps_done:
+            return math.inf
+        if self._spent is None:
+            self._spent = Elapsed(self.tools.clock, started.start_time)
+        return self.build.project.timeout_in_minutes * 60 - self._spent.seconds
 
     def check(self) -> None:
         """Raise `LetGo` or `Cut` when this build is not to go on now. Every long wait calls it."""
         if self.letting_go.is_set:
             raise LetGo
+        if self.cut_short is not None:
+            raise self.cut_short
         if self.stop_asked.is_set:
-            raise Cut(Status.STOPPED, PhaseContext(message=self.stop_reason))
-        if self.tools.clock.now() >= self.deadline:
-            raise Cut(Status.TIMED_OUT, PhaseContext(status_code="BUILD_TIMED_OUT", message="Build has timed out."))
+            raise Cut(Status.STOPPED, PhaseContext(message=self.stop_reason), causes.of_stop(self.stop_reason))
+        if self.time_left <= 0:
+            context = PhaseContext(status_code="BUILD_TIMED_OUT", message="Build has timed out.")
+            raise Cut(Status.TIMED_OUT, context, timed_out_in(self.build.current_phase))
+
+    def blame(self, cause: Cause, advice: str = "") -> None:
+        """Remember why the build goes wrong, and what to do about that; the first cause stays."""
+        if self.build.cause is None:
+            self.build = self.build.evolve(cause=cause, advice=advice or causes.EXPLANATIONS[cause].advice)
 
     @property
     def unwanted(self) -> bool:
         """Whether `check` would raise."""
-        return self.letting_go.is_set or self.stop_asked.is_set or self.tools.clock.now() >= self.deadline
+        return self.letting_go.is_set or self.stop_asked.is_set or self.time_left <= 0
+
+    @property
+    def keeps_workspace(self) -> bool:
+        """Whether the workspace outlives the build, for whoever wants to look at it; not where the disk was full."""
+        full = self.build.cause in (Cause.DISK_QUOTA_EXCEEDED, Cause.HOST_DISK_FULL)
+        return self.tools.keep_failed() and self.verdict in (Status.FAILED, Status.FAULT) and not full
 
     def progress(self, text: str) -> None:
         """Write a line of something long, unless the build is not to go on."""
@@ -170,6 +202,16 @@ class Job:
     def say(self, text: str) -> None:
         """Write a line of CodeBuild's shape into the log."""
         self.transcript.say(text)
+
+
+def timed_out_in(phase: PhaseType) -> Cause:
+    """Return the cause of a build whose time was over in *phase*. Pure."""
+    early = {
+        PhaseType.QUEUED: Cause.TIMED_OUT_QUEUED,
+        PhaseType.PROVISIONING: Cause.TIMED_OUT_PROVISIONING,
+        PhaseType.DOWNLOAD_SOURCE: Cause.TIMED_OUT_SOURCE,
+    }
+    return early.get(phase, Cause.TIMED_OUT_COMMANDS)
 
 
 _GRAVITY = (Status.STOPPED, Status.FAULT, Status.TIMED_OUT, Status.FAILED)

@@ -11,6 +11,7 @@ from agent.buildspec.location import INLINE_LOCATION, buildspec_missing, classif
 from agent.errors import BuildspecInvalid
 from agent.kit.tree import Inside, Tree
 from agent.model.build import Build
+from agent.model.cause import Cause
 from agent.source.layout import ROOT as MOUNTED
 from agent.source.layout import source_paths
 
@@ -54,7 +55,9 @@ def read_buildspec(job: Job) -> tuple[bytes, str, str]:
         return _from_store(job, value), value, INLINE_LOCATION
     if job.build.project.source.type == "NO_SOURCE":
         raise BuildspecInvalid(
-            "a project without a source needs its buildspec inline", hint="set source.buildspec of the project"
+            "a project without a source needs its buildspec inline",
+            hint="set source.buildspec of the project",
+            cause=Cause.BUILDSPEC_MISSING,
         )
     location = os.path.normpath(f"{source_dirs(job.build)[None].container}/{value}")
     text = _from_tree(source_tree(job), value)
@@ -76,7 +79,9 @@ def _from_store(job: Job, arn: str) -> bytes:
     bucket, _, key = arn.partition(":::")[2].partition("/")
     aside = job.paths.scratch / "buildspec.yml"
     if job.tools.open_store(bucket).get(key, aside) is None:
-        raise BuildspecInvalid(f"{arn} does not exist", hint="check source.buildspec of the project")
+        raise BuildspecInvalid(
+            f"{arn} does not exist", hint="check source.buildspec of the project", cause=Cause.BUILDSPEC_MISSING
+        )
     text = aside.read_bytes()[:_LIMIT]
     aside.unlink()
     return text

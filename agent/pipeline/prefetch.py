@@ -10,8 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from agent.errors import BuildspecdError
+from agent.kit.heed import heed, heeding
 from agent.kit.service import StopToken
 from agent.source.sources import Revision
+
+LOOK_SECONDS = 0.1
 
 Fetch = Callable[[Callable[[str], None], Callable[[], None]], Revision]
 """Is given a function that takes lines for the log, and one to call now and then, which raises to end the fetch."""
@@ -39,8 +42,13 @@ class Prefetch:
 
     def result(self, say: Callable[[str], None]) -> Revision | None:
         """Wait for the end; return what was fetched, after saying what it had to say, or None when it went wrong."""
-        if self._thread is not None:
-            self._thread.join()
+        try:
+            while self._thread is not None and self._thread.is_alive():
+                self._thread.join(LOOK_SECONDS)
+                heed()
+        except BaseException:
+            self.abandon()  # nobody else knows of it, and its directory goes
+            raise
         if self._revision is not None:
             for line in self._said:
                 say(line)
@@ -58,6 +66,7 @@ class Prefetch:
 
     def _run(self) -> None:
         try:
-            self._revision = self.fetch(self._said.append, self._check)
+            with heeding(self._check):
+                self._revision = self.fetch(self._said.append, self._check)
         except (_Abandoned, BuildspecdError, OSError):
             self._revision = None  # the step that needs it tries again, and says what is wrong

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from agent.errors import PreflightFailed
+from agent.kit.heed import patiently
+from agent.model.cause import Cause
 
 if TYPE_CHECKING:
     from agent.pipeline.job import Job
@@ -18,19 +20,23 @@ def check(addresses: Iterable[str], job: Job) -> None:
     """Resolve and connect to every `host:port`. Raises `PreflightFailed`, naming the hop that failed."""
     for address in addresses:
         job.check()
-        reach(address)
+        patiently(lambda: reach(address))  # noqa: B023 - it is over, or of no use any more, when the next one comes
 
 
 def reach(address: str) -> None:
     """Connect to one `host:port` from this host's network."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
-        raise PreflightFailed(f"preflight: {address!r} is not HOST:PORT", hint="correct agent.preflight")
+        raise PreflightFailed(
+            f"preflight: {address!r} is not HOST:PORT", hint="correct agent.preflight", cause=Cause.PROJECT_INVALID
+        )
     try:
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except OSError as error:
         raise PreflightFailed(
-            f"preflight: {host} cannot be resolved: {error}", hint="check the VPC's DNS and the private hosted zone"
+            f"preflight: {host} cannot be resolved: {error}",
+            hint="check the VPC's DNS and the private hosted zone",
+            cause=Cause.DNS_FAILED,
         ) from error
     try:
         socket.create_connection((str(found[0][4][0]), int(port)), timeout=_PATIENCE_SECONDS).close()

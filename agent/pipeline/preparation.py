@@ -5,8 +5,9 @@ from __future__ import annotations
 from agent.container import driver
 from agent.container.journal import JournalReader
 from agent.pipeline import runtimes
-from agent.pipeline.commands import Watch, carried, judge
+from agent.pipeline.commands import Watch, carried
 from agent.pipeline.job import Job
+from agent.pipeline.judgement import judge
 from agent.pipeline.places import source_dirs
 
 PUMP_SECONDS = 5.0

@@ -18,6 +18,7 @@ from agent.container.driver import Expanded, read_expansions
 from agent.errors import ArtifactsMissing, ReportInvalid, UserError
 from agent.kit.beyond import Beyond
 from agent.kit.files import read_regular, write_atomic
+from agent.model.cause import Cause
 from agent.model.report import Report, ReportDetails
 from agent.pipeline import discovery, lines, masks
 from agent.pipeline.commands import DISCOVERY, after_expansions, report_texts
@@ -66,7 +67,9 @@ def collect(job: Job) -> None:
         mask = mask_of(job)
         hint = next((error.hint for errors in troubles.values() for error in errors if error.hint), "")
         raise UserError(
-            ", ".join(mask(f"[{group}: [{told(errors)}]]") for group, errors in troubles.items()), hint=hint
+            ", ".join(mask(f"[{group}: [{told(errors)}]]") for group, errors in troubles.items()),
+            hint=hint,
+            cause=Cause.REPORT_INVALID,
         )
 
 

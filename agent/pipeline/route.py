@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from agent.errors import BuildspecdError, DiskFull
+from agent.errors import BuildspecdError, DiskFull, Unavailable
+from agent.kit.heed import go_on, heeding
 from agent.kit.logging import get_logger
 from agent.model.build import Build
+from agent.model.cause import Cause
 from agent.model.phase import Phase, PhaseContext, PhaseType
 from agent.model.status import Status
-from agent.pipeline import steps
+from agent.pipeline import rerun, steps
 from agent.pipeline.job import Cut, Job, LetGo, gravest
+from agent.pipeline.rerun import StartOver
 
 _log = get_logger("pipeline")
 
 REST_SECONDS = 0.5
+JITTER = 0.25
+"""By how much of itself a pause may be longer."""
 
 
 class When(Enum):
@@ -75,6 +81,25 @@ def travel(job: Job, route: Sequence[Step] = ROUTE) -> Status:
 
     Raises `LetGo` when the daemon ends first; the build stays as it is.
     """
+    while True:
+        try:
+            walk(job, route)
+            break
+        except StartOver as lost:
+            rerun.begin(job, lost.error)
+            rest(job, pause_before(job, job.build.reruns - 1))
+    status = job.verdict
+    green = status is Status.IN_PROGRESS
+    if green:
+        job.build = job.build.evolve(cause=None)  # what went wrong was forgiven
+    else:
+        job.blame(Cause.INTERNAL_ERROR)  # total: whatever ends badly without a word is ours
+    job.build = job.recorder.complete(job.build, Status.SUCCEEDED if green else status)
+    return job.build.status
+
+
+def walk(job: Job, route: Sequence[Step]) -> None:
+    """Take the steps of *route* that are not done. Raises `StartOver` when they are to be taken from the beginning."""
     for step in route:
         if step.name in job.build.steps_done or not wanted(step.when, job):
             continue
@@ -82,9 +107,6 @@ def travel(job: Job, route: Sequence[Step] = ROUTE) -> Status:
             take(step, job)
         except DiskFull as error:
             give_up(job, error)
-    status = job.verdict
-    job.build = job.recorder.complete(job.build, Status.SUCCEEDED if status is Status.IN_PROGRESS else status)
-    return job.build.status
 
 
 def take(step: Step, job: Job) -> None:
@@ -129,43 +151,62 @@ def wanted(when: When, job: Job) -> bool:
 
 def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
     """Run *step*, again after a pause while its fault may pass; return how its phase ends if it went wrong."""
-    for pause in (*job.tools.retry_pauses, None):
-        job.transcript.begin(step.name)
+    title = rerun.step_title(job, step.name)
+    for turn in range(len(job.tools.retry_pauses) + 1):
+        job.transcript.begin(title)
         try:
             if step.when is not When.ALWAYS and not step.attaches:
                 job.check()
-            step.run(job)
+            with heeding(go_on if step.when is When.ALWAYS else job.check):
+                step.run(job)
         except (LetGo, DiskFull):
             raise
         except Cut as cut:
+            job.blame(cut.cause)
             return cut.status, cut.context
         except BuildspecdError as error:
-            if error.retry and pause is not None and step.when is not When.ALWAYS:
+            pause = pause_before(job, turn, error)
+            if error.retry and turn < len(job.tools.retry_pauses) and step.when is not When.ALWAYS and fits(job, pause):
                 _log.warning("step failed, trying again", build=job.build.id, step=step.name, error=error.message)
-                job.transcript.begin(f"{step.name}, again")  # its own lines: those of the step are not said twice
-                job.say(f"{error.message}; trying again in {pause:g} s")
+                job.transcript.begin(f"{title}, again")  # its own lines: those of the step are not said twice
+                job.say(f"{error.message}; trying again in {pause:.2g} s")
                 rest(job, pause)
                 continue
+            if step.when is When.GREEN and rerun.is_wanted(job, error):
+                raise StartOver(error) from error
             return explained(job, error)
         except Exception as error:  # noqa: BLE001 - edge 2 of 4: a bug in one step must not skip those that always run
             _log.exception("a step broke", build=job.build.id, step=step.name)
+            job.blame(Cause.INTERNAL_ERROR)
             return Status.FAULT, PhaseContext(status_code="INTERNAL_ERROR", message=f"{step.name}: {error!r}")
         return None
     return None
+
+
+def pause_before(job: Job, turn: int, error: BuildspecdError | None = None) -> float:
+    """Return the seconds to wait ahead of another try, the first being turn 0: longer each time, never the same for
+    all builds of a host, and as long as the other side has asked for."""
+    pauses = job.tools.retry_pauses or (0.0,)
+    asked = error.retry_after if isinstance(error, Unavailable) else None
+    return max(pauses[min(turn, len(pauses) - 1)] * random.uniform(1, 1 + JITTER), asked or 0.0)  # noqa: S311
+
+
+def fits(job: Job, pause: float) -> bool:
+    """Whether the build still has time after *pause*; else it ends now, and by what is wrong."""
+    return pause < job.time_left
 
 
 def rest(job: Job, seconds: float) -> None:
     """Pause; a build that is not to go on does not wait for the end of it."""
     until = job.tools.clock.monotonic() + seconds
     while (left := until - job.tools.clock.monotonic()) > 0:
-        if job.stop_asked.is_set or job.tools.clock.wait(min(left, REST_SECONDS), job.letting_go):
+        if job.unwanted or job.tools.clock.wait(min(left, REST_SECONDS), job.letting_go):
             return
 
 
 def explained(job: Job, error: BuildspecdError) -> tuple[Status, PhaseContext]:
-    """Keep the advice that *error* carries, and return how the phase ends."""
-    if error.hint:
-        job.build = job.build.evolve(advice=error.hint)
+    """Keep the cause of *error* and its advice, and return how the phase ends."""
+    job.blame(error.cause, error.hint)
     return error.status, PhaseContext(status_code=error.code, message=error.message)
 
 

@@ -16,6 +16,7 @@ from agent.errors import BuildspecInvalid
 from agent.kit.files import open_regular, write_atomic
 from agent.kit.tarstream import TarReader
 from agent.kit.untar import ChunkReader
+from agent.model.cause import Cause
 
 if TYPE_CHECKING:
     from agent.pipeline.job import Job
@@ -37,7 +38,11 @@ def choose(job: Job, container: str, variables: Mapping[str, str]) -> tuple[SetU
     image = job.tools.known_images.runtimes(state.image, lambda: _look(job, container))
     if image.catalogue is None:
         if wanted and image.problem:
-            raise BuildspecInvalid(f"{RUNTIMES_FILE} of the build image cannot be used: {image.problem}")
+            raise BuildspecInvalid(
+                f"{RUNTIMES_FILE} of the build image cannot be used: {image.problem}",
+                hint="use another image, or leave runtime-versions out of the buildspec",
+                cause=Cause.IMAGE_UNUSABLE,
+            )
         if wanted:
             job.say(_SKIPPED)
         return ()

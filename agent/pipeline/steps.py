@@ -26,6 +26,8 @@ from agent.model.status import Status
 from agent.pipeline import (
     caching,
     commands,
+    deaths,
+    judgement,
     landing,
     lines,
     localcache,
@@ -33,6 +35,7 @@ from agent.pipeline import (
     masks,
     preflight,
     reporting,
+    rerun,
     runtimes,
     uploads,
 )
@@ -48,6 +51,7 @@ _log = get_logger("pipeline")
 def provision(job: Job) -> None:
     """PROVISIONING: have the image, and a container whose driver waits for its plan."""
     build, tools, paths = job.build, job.tools, job.paths
+    rerun.clear(job, reclaim)
     job.container = tools.engine.find(build.id)
     if job.container is None or not paths.control.is_dir():
         preflight.check(build.project.agent.preflight, job)
@@ -62,6 +66,7 @@ def provision(job: Job) -> None:
         if job.prefetch is None and not job.has_plan:
             job.prefetch = Prefetch(partial(_fetch_primary, job), lambda: job.unwanted)
             job.prefetch.start()
+        deaths.note(job)
         job.container = tools.engine.create(container_spec(job, image))
     tools.engine.start(job.container)
 
@@ -69,14 +74,17 @@ def provision(job: Job) -> None:
 def have_image(job: Job) -> str:
     """Make the build's image present; return the name under which it is."""
     environment, tools = job.build.project.environment, job.tools
-    return ensure_image(
+    reference = ensure_image(
         tools.engine,
         environment.image,
         policy=job.build.project.agent.pull,
         login=lambda reference: tools.login(environment, reference),
         progress=job.progress,
         rewrites=tools.rewrites,
+        pulling=tools.images.pulling,
     )
+    tools.images.had(reference)
+    return reference
 
 
 def container_spec(job: Job, image: str) -> ContainerSpec:
@@ -297,7 +305,8 @@ def clear_away(job: Job) -> None:
     if container:
         job.tools.engine.remove(container)
     localcache.give_back(job)
-    for directory in (job.paths.workspace, job.paths.control, job.paths.scratch):
+    passing = (job.paths.control, job.paths.scratch)
+    for directory in passing if job.keeps_workspace else (job.paths.workspace, *passing):
         reclaim(job, directory)
     for aside in job.paths.root.glob(".plan.json.*"):
         aside.unlink()
@@ -309,6 +318,8 @@ def log_record(build: Build, totals: LogTotals) -> LogRecord:
         bytes=totals.bytes,
         lines=totals.lines,
         delivered={**build.logs.delivered, **totals.delivered},
+        delivered_lines={**build.logs.delivered_lines, **totals.delivered_lines},
+        gaps=(*(gap for gap in build.logs.gaps if gap.sink not in totals.delivered), *totals.gaps),
         problems=totals.problems,
     )
 
@@ -337,7 +348,7 @@ def succeeded(_: Job) -> tuple[Status, PhaseContext]:
 
 def post_build_outcome(job: Job) -> tuple[Status, PhaseContext]:
     """Return how POST_BUILD's own commands ended, as the journal says."""
-    return commands.outcome_of(job, PhaseType.POST_BUILD)
+    return judgement.outcome_of(job, PhaseType.POST_BUILD)
 
 
 def uploads_follow(job: Job) -> bool:

@@ -25,6 +25,26 @@ class OpenStore(Protocol):
     def __call__(self, location: str, proxies: Proxies | None = None) -> ObjectStore: ...
 
 
+class ImageBook(Protocol):
+    """Knows which images on the host are ours to remove."""
+
+    def pulling(self, reference: str) -> None:
+        """Take note of an image that is about to be pulled, and was not on the host."""
+        ...
+
+    def had(self, reference: str) -> None:
+        """Take note that a build has the image."""
+        ...
+
+
+class NoImageBook:
+    """For those who remove no images."""
+
+    def pulling(self, reference: str) -> None: ...
+
+    def had(self, reference: str) -> None: ...
+
+
 @dataclass(frozen=True)
 class Toolbox:
     """Everything here may be used by several builds at once. Times in seconds.
@@ -51,4 +71,7 @@ class Toolbox:
     log_patience: float = 8.0
     artifacts_to: Path | None = None
     uploads: bool = True
+    images: ImageBook = field(default_factory=NoImageBook)
+    keep_failed: Callable[[], bool] = lambda: False
+    """Whether workspaces of builds that do not succeed are kept for a while."""
     known_images: KnownImages = field(default_factory=KnownImages)

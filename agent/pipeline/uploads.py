@@ -15,6 +15,7 @@ from agent.container.driver import Expanded, read_expansions
 from agent.errors import Unavailable, UploadRefused, UserError
 from agent.kit.beyond import Beyond
 from agent.model.build import ArtifactRecord, ExportedVariable
+from agent.model.cause import Cause
 from agent.model.project import Artifacts
 from agent.pipeline import caching, proxy
 from agent.pipeline.commands import after_expansions
@@ -109,7 +110,11 @@ def expanded_plan(artifact: ArtifactPlan, found: Mapping[str, Expanded]) -> Arti
     def text(name: str) -> str:
         result = found.get(f"{owner} {name}", Expanded("failed"))
         if result.value is None:
-            raise UserError(f"artifacts: {name} cannot be evaluated", hint="look at the variables and commands in it")
+            raise UserError(
+                f"artifacts: {name} cannot be evaluated",
+                hint="look at the variables and commands in it",
+                cause=Cause.BUILDSPEC_INVALID,
+            )
         return result.value
 
     return artifact.evolve(

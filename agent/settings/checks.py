@@ -16,6 +16,7 @@ from agent.source.accounts import is_secret_arn
 from agent.source.credentials import INSECURE_TYPES
 from agent.source.url import holds_password
 from agent.triggers import timetable
+from agent.triggers.hooks import scope
 from agent.triggers.hooks.approval import ROLES
 from agent.triggers.patterns import compile_pattern
 
@@ -240,6 +241,11 @@ def _webhook(project: Project) -> Iterator[Finding]:
             yield from _filter(condition, (*loc, index), strict=project.agent.strict_actor_match)
 
 
+def _scope(project: Project) -> Iterator[Finding]:
+    for loc, words, fatal in scope.complaints(project):
+        yield Finding(loc, words, fatal)
+
+
 def _approval(project: Project) -> Iterator[Finding]:
     policy = project.webhook.pull_request_build_policy if project.webhook else None
     for index, role in enumerate((policy and policy.approver_roles) or ()):
@@ -333,6 +339,7 @@ _CHECKS: tuple[Callable[[Project], Iterator[Finding]], ...] = (
     _environment,
     _webhook,
     _approval,
+    _scope,
     _options,
     _schedules,
 )

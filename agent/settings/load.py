@@ -24,6 +24,7 @@ FILE_VARIABLE = "BUILDSPECD_CONFIG"
 _YAML = {
     ("images", "rewrite"): "a mapping such as {a/: b/}",
     ("credentials",): "a list such as [{host: h, token: env:T}]",
+    ("webhooks", "sns_topics"): "a list such as [arn:aws:sns:REGION:ACCOUNT:NAME]",
 }
 _SETTINGS_HINT = "config/agent.yml of the distribution shows every setting"
 

@@ -34,7 +34,6 @@ WEBHOOK_READ_ONLY = frozenset(
         "payloadUrl",
         "manualCreation",
         "lastModifiedSecret",
-        "scopeConfiguration",
         "status",
         "statusMessage",
     }

@@ -16,7 +16,7 @@ from agent.settings.schema import Settings
 
 _log = get_logger("settings")
 _LOOK_EVERY_SECONDS = 2.0
-_TAKEN_UP_AT_ONCE = frozenset({"projects_dir", "builds", "poll"})
+_TAKEN_UP_AT_ONCE = frozenset({"projects_dir", "builds", "poll", "credentials", "webhooks"})
 """Members of Settings that the running daemon reads anew each time it needs them."""
 
 Signature = tuple[tuple[str, int, int, int], ...]

@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from agent.model.duration import Duration
 from agent.settings.credentials import Credential
+from agent.settings.housekeeping import DiskSettings, RetentionSettings
+from agent.settings.section import Section
+from agent.triggers.hooks.sns import is_topic
 
 DEFAULT_FILE = Path("/etc/buildspecd/agent.yml")
 """Where agent.yml lies unless `--config` or `BUILDSPECD_CONFIG` says otherwise."""
@@ -56,27 +59,6 @@ def _inner_path(text: str) -> str:
     return text
 
 
-class Section(BaseModel):
-    """A part of agent.yml: frozen, closed; the docstring of a member is its description in agent.schema.json."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _null_is_default(cls, data: Any) -> Any:
-        """Take a member left empty as not given, unless null means something there."""
-        if data is None:
-            return {}
-        if not isinstance(data, dict):
-            return data
-        return {name: value for name, value in data.items() if value is not None or cls._may_be_null(name)}
-
-    @classmethod
-    def _may_be_null(cls, name: str) -> bool:
-        field = cls.model_fields.get(name)
-        return field is None or type(None) in get_args(field.annotation)
-
-
 class AwsSettings(Section):
     """How AWS is reached. Without any of these, botocore's own rules hold (environment, profile, instance role)."""
 
@@ -114,11 +96,26 @@ class BuildsSettings(Section):
     """How long the processes of a stopped or timed-out build have between TERM and KILL."""
 
 
+class HostSettings(Section):
+    """What is done when this host goes away."""
+
+    watch_interruptions: Literal["auto", "off"] = "auto"
+    """`auto`: where an EC2 metadata service answers, it is asked every 5 seconds for Spot interruptions and for what
+    Auto Scaling wants with the instance; `off`: never."""
+    lifecycle_hook: str | None = Field(default=None, min_length=1, max_length=255)
+    """Name of the lifecycle hook of the Auto Scaling group that is answered; null: each on the end of an instance."""
+    lifecycle_grace: Duration = Field(default=3600.0, ge=0, le=172800)
+    """How long running builds may go on after Auto Scaling wants the instance, while its lifecycle hook waits."""
+
+
 class GitSettings(Section):
-    """How git servers are reached."""
+    """How git servers are reached, and how their repositories are checked out."""
 
     ca_file: Path | None = None
     """PEM file of certificate authorities that git servers are believed by, beside the system's own; null: none."""
+    spare_trees: Duration = Field(default=604800.0, ge=0, le=31536000)
+    """How long a spare work tree of a repository of 2,000 files or more waits for the checkout that takes it, one a
+    repository; 0: none are made, and such checkouts take two to three times as long."""
 
 
 class PollSettings(Section):
@@ -152,12 +149,22 @@ class QueueSettings(Section):
     """How long one question waits for a message."""
 
 
+def _topic(text: str) -> str:
+    if not is_topic(text):
+        raise ValueError(f"expected the ARN of a topic, arn:aws:sns:REGION:ACCOUNT:NAME, not {text!r}")
+    return text
+
+
 class WebhooksSettings(Section):
-    """Webhooks of git hosts, at `/hooks/github`, `/hooks/github_enterprise`, `/hooks/bitbucket` and `/hooks/gitlab`."""
+    """Webhooks of git hosts, at `/hooks/github`, `/hooks/github_enterprise`, `/hooks/bitbucket` and `/hooks/gitlab`;
+    AWS events that SNS delivers, at `/hooks/sns`."""
 
     allow_unsigned: bool = False
     """Whether a project with a `webhook` but no `secret` takes deliveries that nobody signed: whoever reaches the HTTP
     listener then starts its builds."""
+    sns_topics: tuple[Annotated[str, AfterValidator(_topic)], ...] = ()
+    """ARNs of the topics of Amazon SNS that may deliver to `/hooks/sns`; their subscriptions are confirmed. Empty: none
+    may."""
 
 
 class MetricsSettings(Section):
@@ -213,8 +220,10 @@ class Settings(Section):
     """The HTTP listener."""
     builds: BuildsSettings = BuildsSettings()
     """How builds run on this host."""
+    host: HostSettings = HostSettings()
+    """What is done when this host goes away."""
     git: GitSettings = GitSettings()
-    """How git servers are reached."""
+    """How git servers are reached, and how their repositories are checked out."""
     credentials: tuple[Credential, ...] = ()
     """With what the repositories of each host are opened; CodeCommit needs nothing here: the role of this host does."""
     poll: PollSettings = PollSettings()
@@ -229,6 +238,10 @@ class Settings(Section):
     """EventBridge events."""
     images: ImagesSettings = ImagesSettings()
     """Build images."""
+    retention: RetentionSettings = RetentionSettings()
+    """What is kept of ended builds, and for how long."""
+    disk: DiskSettings = DiskSettings()
+    """How much of the disk builds may have."""
     log: LogSettings = LogSettings()
     """The daemon's own log."""
 

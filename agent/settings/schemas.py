@@ -15,7 +15,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from agent.buildspec.schema import buildspec_schema
-from agent.model import duration, project
+from agent.model import amount, duration, project
 from agent.model.project import Project
 from agent.settings.projects import READ_ONLY, WEBHOOK_READ_ONLY
 from agent.settings.schema import Settings
@@ -31,6 +31,10 @@ class _Generator(GenerateJsonSchema):
         if schema["function"].get("function") is project.schedules:
             one = {"anyOf": [inner["items"], {"type": "string", "examples": ["0 3 * * *", "rate(5 minutes)"]}]}
             return {"anyOf": [{**inner, "items": one}, *one["anyOf"]]}
+        if schema["function"].get("function") is amount.size:
+            return {"anyOf": [inner, {"type": "string", "examples": ["500MB", "20GiB"]}]}
+        if schema["function"].get("function") is amount.as_text:
+            return {"anyOf": [inner, {"type": "integer", "minimum": 0}], "examples": ["10%", "5GiB"]}
         if schema["function"].get("function") is not duration.seconds:
             return inner
         return {"anyOf": [inner, {"type": "string", "examples": ["30s", "5m", "1h30m"]}]}

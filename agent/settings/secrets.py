@@ -62,6 +62,11 @@ class Secrets:
             if kept is not None and self._clock.monotonic() >= kept.at + ASK_AGAIN_SECONDS:
                 self._kept[text] = _Kept(kept.value, kept.at, dropped=True)
 
+    def drop(self, text: str) -> None:
+        """Keep nothing of what *text* led to, not even for when AWS does not answer."""
+        with self._lock:
+            self._kept.pop(text, None)
+
     def _current(self, text: str, found: Reference) -> Secret:
         with self._lock:
             kept = self._kept.get(text)

@@ -119,7 +119,7 @@ class Accounts:
         written: Callable[[GitUrl], GitCredential | None] = lambda _: None,
     ) -> None:
         """*written* gives the login that a project file has in its location; the record of a build does not keep it."""
-        self._entries = tuple(sorted(entries, key=lambda entry: len(_plain(entry.path)), reverse=True))
+        self._entries = _by_length(entries)
         self._secrets = secrets
         self._apps = apps
         self._keys = keys
@@ -131,6 +131,12 @@ class Accounts:
     def __call__(self, source: Source) -> Login | None:
         """See `Keyring`."""
         return self._login(source, READ)
+
+    def renew(self, entries: Sequence[Account]) -> None:
+        """Have *entries* hold from now on; who was given a login before goes on with it."""
+        before, self._entries = self._entries, _by_length(entries)
+        self._apps.keep_only({entry.app for entry in before if entry.app} & {one.app for one in entries if one.app})
+        self._keys.let_go()
 
     def for_api(self, source: Source) -> GitCredential | None:
         """Return what opens the REST interface of the source's host, to tell of statuses; None where nothing does."""
@@ -203,8 +209,8 @@ class Accounts:
     def _of_entry(self, entry: Account, source: Source, address: GitUrl, permissions: dict[str, str]) -> Login:
         identity = entry.identity
         if entry.ssh_key is not None:
-            key = self._keys.file_of(self._secrets(entry.ssh_key), f"of {entry.place or entry.host}")
-            return SshLogin(key, entry.known_hosts, identity)
+            key = self._keys.held(self._secrets(entry.ssh_key), f"of {entry.place or entry.host}")
+            return SshLogin(key.file, entry.known_hosts, identity, hold=key)
         if entry.app is not None:
             trust = Trust(source.insecure_ssl and source.type in INSECURE_TYPES, self._ca_file(source))
             token = self._apps.token(
@@ -228,6 +234,10 @@ class Accounts:
             )
         credential = _from_json(self._secrets(_reference_of(source)).reveal(), source, arn)
         return replace(credential, identity=f"secret:{arn}")
+
+
+def _by_length(entries: Sequence[Account]) -> tuple[Account, ...]:
+    return tuple(sorted(entries, key=lambda entry: len(_plain(entry.path)), reverse=True))
 
 
 def is_secret_arn(text: str) -> bool:

@@ -15,9 +15,11 @@ from agent.errors import DiskFull, SourceRefused
 from agent.kit import untar
 from agent.kit.unzip import ZipData
 from agent.kit.zipindex import Entry, read_index
+from agent.model.cause import Cause
 from agent.source.names import Limits, Names, clean, leads_out
 
 _LONGEST_TARGET = 4095
+_DAMAGED = Cause.SOURCE_INVALID
 _PACK = "pack the source as a plain ZIP (zip -r source.zip .), which is the only archive that CodeBuild takes"
 _REPACK = "make the archive anew with a common tool (zip -r source.zip .), and upload it again"
 _LOOKS = (
@@ -71,7 +73,7 @@ def unpack(
             require_space(contents.size, room, archive)
             _extract(ZipData(handle), contents, tree, limits, check)
         except ValueError as error:
-            raise SourceRefused(f"{archive} cannot be unpacked: {error}", hint=_REPACK) from error
+            raise SourceRefused(f"{archive} cannot be unpacked: {error}", hint=_REPACK, cause=_DAMAGED) from error
         replace_contents(into, tree)
 
 
@@ -129,7 +131,7 @@ def _recognize(handle: int, archive: str) -> None:
     elif lead.startswith((b"PK\7\10", b"PK00")):
         found = "one part of a ZIP in several files"
     looks = f": it looks like {found}" if found else ""
-    raise SourceRefused(f"zip: not a valid zip file: {archive}{looks}", hint=_PACK)
+    raise SourceRefused(f"zip: not a valid zip file: {archive}{looks}", hint=_PACK, cause=_DAMAGED)
 
 
 def _survey(index: list[Entry], limits: Limits) -> _Contents:

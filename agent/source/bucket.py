@@ -12,6 +12,7 @@ from agent.aws import AwsRefused
 from agent.errors import AwsUnavailable, SourceNotFound, SourceRefused, UserError
 from agent.kit.parallel import for_each
 from agent.kit.service import StopToken
+from agent.model.cause import Cause
 from agent.model.project import Source
 from agent.objects.location import ObjectPlace, parse_object
 from agent.objects.store import ObjectStore, StoredObject
@@ -27,10 +28,25 @@ _THREADS = 8
 _NO_VERSION = "Source version should be empty for S3 folder source location"
 _ACCESS = (
     "allow s3:GetObject, s3:GetObjectVersion and s3:ListBucket for this host's role, and kms:Decrypt on the key that "
-    "encrypts the objects; look at the bucket's own policy, too. Without s3:ListBucket a missing key looks the same"
+    "encrypts the objects; look at the bucket's own policy, too: in another account it has to allow this role as well. "
+    "Without s3:ListBucket a missing key looks the same"
 )
-_ABSENT = "check location and sourceVersion of the source; a link in a directory must not lead out of it"
+_KMS = (
+    "allow kms:Decrypt for this host's role on the key that encrypts the object; in another account by its policy, too"
+)
+_ABSENT = (
+    "check location and sourceVersion of the source; one that was deleted from a bucket with versions opens by the id "
+    "of an older version; a link in a directory must not lead out of it"
+)
+_ABSENT_VERSION = (
+    "sourceVersion has to be the id of a version of this object, and not of a delete marker: "
+    "`aws s3api list-object-versions` shows them; a lifecycle rule may have removed it"
+)
 _HINTS = {
+    "KMS.DisabledException": "enable the key that encrypts the object",
+    "KMS.KMSInvalidStateException": "the key that encrypts the object is to be deleted: cancel that",
+    "KMS.NotFoundException": "the key that encrypts the object is gone: upload the object anew",
+    "IllegalLocationConstraintException": "the bucket lies in another region: set aws.region to it",
     "NoSuchBucket": "check the location of the source",
     "PermanentRedirect": "the bucket lies in another region: set aws.region to it",
     "AuthorizationHeaderMalformed": "the bucket lies in another region: set aws.region to it",
@@ -71,7 +87,9 @@ class Buckets:
                 return Revision(version=found.version)
             if version:
                 raise SourceRefused(
-                    _NO_VERSION, hint="remove sourceVersion: objects of a folder have no common version"
+                    _NO_VERSION,
+                    hint="remove sourceVersion: objects of a folder have no common version",
+                    cause=Cause.PROJECT_INVALID,
                 )
             fetch_folder(store, place.key, workspace, errand, self._limits)
             return Revision()
@@ -129,7 +147,9 @@ def fetch_folder(
         found, names = _listed(store.scan(prefix), prefix, errand, limits)
     except ValueError as error:
         raise SourceRefused(
-            f"{shown} cannot be a source: {error}", hint="rename or remove that object, or pack the source as a ZIP"
+            f"{shown} cannot be a source: {error}",
+            hint="rename or remove that object, or pack the source as a ZIP",
+            cause=Cause.SOURCE_INVALID,
         ) from error
     if not found:
         raise SourceNotFound(f"NoSuchKey: there are no objects below {shown}", hint=_ABSENT)
@@ -192,7 +212,7 @@ def _standing_of_folder(store: ObjectStore, place: ObjectPlace, stop: StopToken)
 def _missing(shown: str, version: str | None) -> SourceNotFound:
     if version:
         return SourceNotFound(
-            f"NoSuchVersion: the specified version does not exist: {version} of {shown}", hint=_ABSENT
+            f"NoSuchVersion: the specified version does not exist: {version} of {shown}", hint=_ABSENT_VERSION
         )
     return SourceNotFound(f"NoSuchKey: the specified key does not exist: {shown}", hint=_ABSENT)
 
@@ -211,9 +231,10 @@ def _explained(source: Source, version: str | None) -> Iterator[None]:
         reason = "AccessDenied" if error.reason == "403" else error.reason
         raise kind(
             f"{reason}: {error.text or 'no reason was given'} {error.trace} for {which}{at}: {source.location}",
-            hint=_HINTS.get(error.reason, _ACCESS),
+            hint=error.hint or _HINTS.get(error.reason) or (_KMS if "kms:" in error.text else _ACCESS),
+            cause=error.finer,
         ) from error
     except (SourceNotFound, SourceRefused):
         raise
     except UserError as error:
-        raise SourceRefused(error.message, hint=error.hint) from error
+        raise SourceRefused(error.message, hint=error.hint, cause=error.cause) from error

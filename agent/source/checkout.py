@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from agent.kit.service import StopToken
 from agent.source.mirror import Mirror
 from agent.source.version import branch_of
 
@@ -18,7 +19,35 @@ _PACKED_HEADER = "# pack-refs with: sorted\n"
 _SEED_COMMITS = 200
 
 
-def check_out(mirror: Mirror, sha: str, workspace: Path, *, ref: str | None = None, depth: int = 0) -> None:
+def populate(
+    mirror: Mirror,
+    git_dir: Path,
+    work_tree: Path,
+    sha: str,
+    *,
+    settings: Sequence[str] = (),
+    workers: int | None = None,
+    stop: StopToken | None = None,
+    keep_open: Sequence[int] = (),
+) -> None:
+    """Have *work_tree* hold the files of commit *sha*, and the index know them, in one process.
+
+    A file that the index knows already, and that is as the index says, stays. *workers* processes write, as many as
+    there are processors unless that is given; *settings* are git's (`core.x=y`). *stop* and *keep_open*: see `Git.ask`.
+    """
+    given = (*settings, *([f"checkout.workers={workers}"] if workers else []))
+    words = [word for setting in given for word in ("-c", setting)]
+    words += [f"--git-dir={git_dir}", f"--work-tree={work_tree}", "read-tree", "--reset", "-u", sha]
+    mirror.git.run(*words, stop=stop, keep_open=keep_open)
+
+
+Fill = Callable[[Mirror, Path, Path, str], None]
+"""Does what `populate` does, given mirror, git directory, work tree and commit."""
+
+
+def check_out(
+    mirror: Mirror, sha: str, workspace: Path, *, ref: str | None = None, depth: int = 0, fill: Fill = populate
+) -> None:
     """Make *workspace* hold exactly commit *sha*, HEAD detached. What was in it goes; the directory itself stays.
 
     The object store is an alternate: the mirror's own, at the path that it has on this host, where a build container
@@ -33,7 +62,7 @@ def check_out(mirror: Mirror, sha: str, workspace: Path, *, ref: str | None = No
         (git_dir / "shallow").write_text("".join(f"{commit}\n" for commit in _boundary(mirror, sha, cut)))
     _write_refs(git_dir, mirror, ref, shallow=bool(cut))
     make_git_dir(git_dir, mirror, sha)
-    populate(mirror, git_dir, workspace, sha)
+    fill(mirror, git_dir, workspace, sha)
 
 
 def make_git_dir(git_dir: Path, mirror: Mirror, sha: str, *, work_tree: str | None = None) -> None:
@@ -62,11 +91,6 @@ def make_git_dir(git_dir: Path, mirror: Mirror, sha: str, *, work_tree: str | No
         os.chmod(directory, 0o755)  # noqa: S103, PTH101
         for file in files:
             os.chmod(f"{directory}/{file}", 0o644)  # noqa: PTH101
-
-
-def populate(mirror: Mirror, git_dir: Path, work_tree: Path, sha: str) -> None:
-    """Write the files of commit *sha*, and the index, in one process."""
-    mirror.git.run(f"--git-dir={git_dir}", f"--work-tree={work_tree}", "read-tree", "--reset", "-u", sha)
 
 
 def empty(directory: Path) -> None:

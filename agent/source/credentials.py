@@ -16,6 +16,7 @@ from agent.errors import SourceNotFound, SourceRefused
 from agent.model.project import Source
 from agent.model.secret import Secret
 from agent.source import url
+from agent.source.inside import refuse_inside
 from agent.source.url import GitUrl
 
 AwsKeys = Callable[[], tuple[str, str, str | None]]
@@ -66,6 +67,8 @@ class SshLogin:
     key_file: Path
     known_hosts: Path | None = None
     identity: str = ""
+    hold: object = field(default=None, compare=False, repr=False)
+    """What keeps the file there for as long as this login is used."""
 
     @property
     def fingerprint(self) -> str:
@@ -152,13 +155,17 @@ class Remote:
         return text
 
     def related(self, text: str) -> Remote:
-        """Return the remote of a submodule of this one; our credential goes with it to the same origin only."""
+        """Return the remote of a submodule of this one; our credential goes with it to the same origin only.
+
+        Raises `SourceRefused` for one that lies on this machine or on an internal host while this one does not.
+        """
         address, login = url.parse(url.resolve_relative(self.url, text))
         if address.is_local and not self.url.is_local:
             raise SourceRefused(
                 f"submodule {address.text} lies on this machine, its parent {self.url.text} does not",
                 hint="give the submodule an https:// URL in .gitmodules",
             )
+        refuse_inside(address, self.url)
         if address.origin != self.url.origin:
             return Remote(address, _embedded(login), ca_file=self.ca_file)
         mine = self._login_of(address)

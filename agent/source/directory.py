@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from agent.errors import DiskFull, SourceNotFound, SourceRefused
+from agent.kit.heed import heed
 from agent.source import refs
 from agent.source.checkout import empty
 
@@ -57,6 +58,7 @@ def _copy_level(source: str, target: str, left_out: frozenset[str]) -> None:
         if entry.path in left_out:
             continue
         try:
+            heed()
             info = entry.stat(follow_symlinks=False)
             if stat.S_ISDIR(info.st_mode):
                 os.mkdir(there, 0o700)  # noqa: PTH102  # paths are text here: 20,000 Path objects cost as much as the copy
@@ -108,7 +110,7 @@ def _clone(reader: int, writer: int) -> bool:
 def _copy_bytes(reader: int, writer: int) -> None:
     try:
         while os.copy_file_range(reader, writer, _CHUNK):
-            pass
+            heed()
     except OSError as error:
         if error.errno not in _NO_KERNEL_COPY:
             raise

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
+from agent.aws import NAMELESS
 from agent.errors import BuildspecdError, DiskFull, GitUnavailable, SourceNotFound, SourceRefused
+from agent.model.cause import Cause
 from agent.source.url import without_logins
 
 
@@ -13,8 +15,12 @@ class MirrorBroken(GitUnavailable):
 
 
 _ACCESS = "check the credential of this source: it may be missing, wrong or expired, or lack the right to read"
-_EXISTS = "check location and sourceVersion of the source; a git server also says so where the credential sees nothing"
+_EXISTS = (
+    "check location and sourceVersion of the source: was it renamed or removed? A git server also says so where the "
+    "credential sees nothing"
+)
 _TRUST = "name the server's authority in git.ca_file of agent.yml, or in environment.certificate; or set insecureSsl"
+_PATH = "the commit holds a path that git does not check out; remove it from the tree"
 _NETWORK = "check name, network and proxy between this host and the git server"
 
 _DAMAGED = (
@@ -39,7 +45,7 @@ _MEANINGS: tuple[tuple[str, type[BuildspecdError], str], ...] = (
     (r"Host key verification failed", SourceRefused, "add the server's key to the agent's known_hosts file"),
     (r"certificate|CAfile|unable to get local issuer", SourceRefused, _TRUST),
     (r"transport '.*' not allowed", SourceRefused, "use an https:// URL"),
-    (r"invalid path", SourceRefused, "the commit holds a path that git does not check out; remove it from the tree"),
+    (r"invalid path", SourceRefused, _PATH),
     (_MISSING, SourceNotFound, _EXISTS),
 )
 
@@ -52,10 +58,12 @@ def explain(complaint: str, place: str) -> BuildspecdError:
     words = without_logins(complaint)
     where = f"{place}: " if place else ""
     if _is_network(words):
-        return GitUnavailable(f"{where}{_gist(words)}", hint=_NETWORK)
+        cause = Cause.DNS_FAILED if NAMELESS.search(words) else None
+        return GitUnavailable(f"{where}{_gist(words)}", hint=_NETWORK, cause=cause)
     for pattern, kind, hint in _MEANINGS:
         if re.search(pattern, words):
-            return kind(f"{where}{_gist(words)}", hint=hint)
+            cause = Cause.SOURCE_INVALID if hint is _PATH else None
+            return kind(f"{where}{_gist(words)}", hint=hint, cause=cause)
     return GitUnavailable(f"{where}{_gist(words)}", hint=_NETWORK)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import BuildspecdError, GitUnavailable
+from agent.kit.heed import heed
 from agent.kit.service import StopToken
 from agent.source.credentials import Remote, SshLogin
 from agent.source.failures import explain
@@ -119,6 +120,7 @@ def _finish(
             try:
                 return process.communicate(timeout=min(_SLICE_SECONDS, max(0.0, deadline - time.monotonic())))
             except subprocess.TimeoutExpired:
+                heed()
                 if stop is not None and stop.is_set:
                     raise GitUnavailable("git was interrupted: the agent is stopping") from None
                 if time.monotonic() >= deadline:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import quote
@@ -96,6 +96,14 @@ class GitHubApps:
                 if place[:3] == (app.api, app.id, name) and now >= held.made + FRESH_SECONDS:
                     del self._held[place]
             self._installations.pop((app.api, app.id, name), None)
+
+    def keep_only(self, apps: Collection[App]) -> None:
+        """Forget the tokens and installations of all others."""
+        kept = {(app.api, app.id) for app in apps}
+        with self._lock:
+            self._held = {place: held for place, held in self._held.items() if place[:2] in kept}
+            self._asking = {place: lock for place, lock in self._asking.items() if place[:2] in kept}
+            self._installations = {place: one for place, one in self._installations.items() if place[:2] in kept}
 
     def _made(self, app: App, key: Secret, repository: str, permissions: Mapping[str, str], trust: Trust) -> _Held:
         headers = {**_HEADERS, **bearer(self._signed(app, key))}

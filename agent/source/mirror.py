@@ -14,6 +14,7 @@ from pathlib import Path
 
 from agent.errors import GitUnavailable, SourceNotFound
 from agent.kit.files import write_atomic
+from agent.kit.heed import heed
 from agent.kit.service import StopToken
 from agent.source import refs
 from agent.source.credentials import Remote
@@ -51,6 +52,10 @@ class Mirrors:
     def mirror(self, remote: Remote) -> Mirror:
         """Return the mirror of *remote*, made if it is not there (empty then)."""
         return Mirror(self.path(remote), remote, self._git)
+
+    def at(self, path: Path, remote: Remote) -> Mirror:
+        """Return the mirror that lies at *path*, for work that asks nobody; messages call it *remote*."""
+        return Mirror(path, remote, self._git)
 
     def forget_unused(self, before: float, keep: frozenset[Path]) -> list[Path]:
         """Remove the mirrors that nobody has used since *before* (epoch seconds), and broken ones, but for *keep*."""
@@ -164,6 +169,7 @@ class Mirror:
                         f"{self.remote.url.text}: another fetch has held the mirror for an hour",
                         hint=f"end the git process that has {self.path}.lock open",
                     ) from None
+                heed()
                 pause.wait(_LOCK_PAUSE)
 
     def compact(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from agent.source import refs
 from agent.source.credentials import Remote
 from agent.source.git import Git
 from agent.source.lsrefs import LsRefs, NotSpoken
+from agent.source.url import without_logins
 
 LOOK_SECONDS = 30.0
 """Longest time for a look at a remote's refs."""
@@ -19,11 +21,15 @@ LOOK_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Heads:
-    """Full ref name -> object id (of an annotated tag: the tag's own). `default` is the branch that HEAD names."""
+    """Full ref name -> object id (of an annotated tag: the tag's own). `default` is the branch that HEAD names.
+
+    `moved_to` is the address that the server answers from instead, where the repository was renamed.
+    """
 
     refs: dict[str, str] = field(default_factory=dict)
     default: str | None = None
     head: str | None = None
+    moved_to: str = ""
 
 
 def local_git_dir(remote: Remote) -> Path | None:
@@ -81,7 +87,13 @@ def _ask(git: Git, remote: Remote, names: Sequence[str], stop: StopToken | None)
             default = value[5:]
         elif len(value) == 40:
             found[name] = value
-    return Heads(_only(found, names), default, found.get("HEAD"))
+    return Heads(_only(found, names), default, found.get("HEAD"), _moved(answer.err))
+
+
+def _moved(complaint: str) -> str:
+    """Return where git was sent instead: it follows within the first request, and says so."""
+    found = re.search(r"^warning: redirecting to (\S+)", complaint, re.MULTILINE)
+    return without_logins(found[1]) if found else ""
 
 
 def _only(found: dict[str, str], names: Sequence[str]) -> dict[str, str]:

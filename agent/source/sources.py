@@ -11,13 +11,14 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from agent.errors import BuildspecdError, DiskFull, SourceNotFound, SourceRefused, UserError
+from agent.kit.heed import patiently
 from agent.kit.service import StopToken
 from agent.model.project import GIT_TYPES, Source
 from agent.model.secret import Secret
-from agent.source import lfs, refs
+from agent.source import lfs
 from agent.source import remote as remotes
 from agent.source import version as versions
-from agent.source.checkout import DEEPEST, check_out, empty
+from agent.source.checkout import DEEPEST, Fill, check_out, empty, populate
 from agent.source.connections import Connections
 from agent.source.credentials import CredentialFor, GitCredential, Given, Keyring, Remote, remote_of
 from agent.source.directory import copy_directory, head_of
@@ -26,31 +27,20 @@ from agent.source.failures import MirrorBroken
 from agent.source.git import Git
 from agent.source.lsrefs import LsRefs
 from agent.source.mirror import Mirror, Mirrors
+from agent.source.obtain import obtain, obtain_ref, obtain_sha
 from agent.source.remote import Heads
+from agent.source.revision import Revision
+from agent.source.spares import Spares
 from agent.source.submodules import check_out_submodules
-from agent.source.version import Version, branch_of
+from agent.source.version import Version
+
+__all__ = ["Change", "Fetcher", "Revision", "Sources", "no_bundle", "no_credential"]
 
 Say = Callable[[str], None]
 T = TypeVar("T")
 
+_NO_SUCH_TYPE = "let the project watch the repository itself: CODECOMMIT, GITHUB, GITLAB, BITBUCKET, GIT or S3"
 _NO_ACCESS = re.compile(r"(?<!ref )(error: 40[134]|error: 410|[Nn]ot found|does not exist|could not be found)")
-
-
-@dataclass(frozen=True)
-class Revision:
-    """What a source turned out to be. `ref` is the full name of the branch or tag, where one led to the commit.
-
-    Both are None for a source without history. `version` is the version id of an S3 object that keeps versions.
-    """
-
-    sha: str | None = None
-    ref: str | None = None
-    version: str | None = None
-
-    @property
-    def branch(self) -> str | None:
-        """The branch's short name, when a branch led to the commit."""
-        return branch_of(self.ref)
 
 
 @dataclass(frozen=True)
@@ -80,7 +70,8 @@ class Sources:
     anew for each fetch and each look, since tokens expire; what it gave is asked for once more where the server refuses
     it, since tokens are replaced, too. *ca_file* gives the certificates to believe, for a source and the
     `environment.certificate` of its build, where that is known. *skip* are directories that a copied working tree
-    leaves out (the agent's own state). *others* adds source types by name.
+    leaves out (the agent's own state). *others* adds source types by name. *spares* are the work trees that stand ready
+    for checkouts of big repositories.
     """
 
     def __init__(
@@ -94,6 +85,7 @@ class Sources:
         skip: Collection[Path] = (),
         others: Mapping[str, Fetcher] | None = None,
         git: Git | None = None,
+        spares: Spares | None = None,
     ) -> None:
         self._git = git or Git()
         self._ls_refs = LsRefs(connections=connections)
@@ -102,6 +94,8 @@ class Sources:
         self._ca_file = ca_file
         self._skip = tuple(skip)
         self._others = dict(others or {})
+        self._spares = spares
+        self._fill: Fill = spares.fill if spares else populate
 
     def fetch(
         self,
@@ -128,10 +122,18 @@ class Sources:
                 errand = Errand(say, check, scratch or workspace.parent)
                 return self._others[source.type](source, version, workspace, errand)
             return self._fetch_any(source, version, workspace, say, ref, certificate)
+        except DiskFull:
+            self._make_room()
+            raise
         except OSError as error:
             if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
                 raise
+            self._make_room()
             raise DiskFull(f"no space left for the source in {workspace}", hint="free some disk space") from error
+
+    def _make_room(self) -> None:
+        if self._spares:
+            self._spares.shed()
 
     def _fetch_any(
         self, source: Source, version: str | None, workspace: Path, say: Say, ref: str | None, certificate: str | None
@@ -147,7 +149,7 @@ class Sources:
         if source.type == "NO_SOURCE":
             empty(workspace)
             return Revision()
-        raise SourceRefused(f"source type {source.type} cannot be fetched by this agent", hint="use a git source")
+        raise SourceRefused(f"source type {source.type} cannot be fetched by this agent", hint=_NO_SUCH_TYPE)
 
     def mounts(self, sources: Sequence[Source]) -> tuple[Path, ...]:
         """Return the directories that a build of *sources* must see, read-only and at the same path, in its container.
@@ -170,7 +172,7 @@ class Sources:
 
         def bring(remote: Remote) -> tuple[Mirror, str]:
             mirror = self.mirrors.mirror(remote)
-            return mirror, _obtain_sha(mirror, Version(ref=ref, sha=new))
+            return mirror, obtain_sha(mirror, Version(ref=ref, sha=new))
 
         mirror, commit = self._entering(source, bring)
         before = mirror.find(old) if old else None
@@ -187,10 +189,10 @@ class Sources:
 
         def bring(remote: Remote) -> tuple[Mirror, str, str]:
             mirror = self.mirrors.mirror(remote)
-            commit = _obtain_sha(mirror, Version(ref=ref, sha=head))
+            commit = obtain_sha(mirror, Version(ref=ref, sha=head))
             if base.startswith("refs/"):
-                return mirror, commit, _obtain_ref(mirror, base, narrow=False)
-            return mirror, commit, _obtain_sha(mirror, Version(sha=base))
+                return mirror, commit, obtain_ref(mirror, base, narrow=False)
+            return mirror, commit, obtain_sha(mirror, Version(sha=base))
 
         mirror, commit, trunk = self._entering(source, bring)
         fork = mirror.run("merge-base", trunk, commit)
@@ -217,7 +219,7 @@ class Sources:
 
     def _remote(self, source: Source, certificate: str | None = None) -> Remote:
         ca_file = self._ca_file(source, certificate) if (source.location or "").startswith("https:") else None
-        remote = remote_of(source, self._keyring(source), ca_file=ca_file)
+        remote = remote_of(source, patiently(lambda: self._keyring(source)), ca_file=ca_file)
         return replace(remote, enter=self._keyring, source=source)
 
     def _seen(self, source: Source) -> Remote:
@@ -260,7 +262,7 @@ class Sources:
     def _fetch_git(
         self, source: Source, remote: Remote, text: str | None, workspace: Path, say: Say, ref: str | None
     ) -> Revision:
-        asked = versions.parse(text, pull_requests=source.type != "BITBUCKET")
+        asked = versions.parse_for(source, text)
         # A bare commit means a full download (service.md 1.4); where history is cut nobody would see the rest.
         version = asked.with_ref(ref) if _is_narrow(source) else asked
         mirror = self.mirrors.mirror(remote)
@@ -268,6 +270,8 @@ class Sources:
             revision = self._check_out(source, mirror, version, workspace, say)
         except MirrorBroken:
             mirror.renew()
+            if self._spares:
+                self._spares.forget(mirror)
             revision = self._check_out(source, mirror, version, workspace, say)
         return revision if revision.ref else replace(revision, ref=ref)
 
@@ -275,7 +279,8 @@ class Sources:
         revision = obtain(self._git, mirror, version, say, narrow=_is_narrow(source))
         if revision.sha is None:
             raise BuildspecdError("a git source ended without a commit")
-        check_out(mirror, revision.sha, workspace, ref=revision.ref, depth=source.git_clone_depth)
+        depth = source.git_clone_depth
+        check_out(mirror, revision.sha, workspace, ref=revision.ref, depth=depth, fill=self._fill)
         if source.git_submodules_config is not None and source.git_submodules_config.fetch_submodules:
             check_out_submodules(mirror, revision.sha, workspace, say)
         lfs.fill(mirror, workspace, say)
@@ -284,107 +289,3 @@ class Sources:
 
 def _is_narrow(source: Source) -> bool:
     return 1 <= source.git_clone_depth <= DEEPEST
-
-
-def obtain(git: Git, mirror: Mirror, version: Version, say: Say, *, narrow: bool) -> Revision:
-    """Have the commit that *version* means in the mirror, asking the server for no more than is needed.
-
-    *narrow*: fetch only the ref that is named, not every branch and tag (a build that cuts history shows no others).
-    """
-    if version.sha is not None:
-        return Revision(_obtain_sha(mirror, version), _seen_ref(mirror, version))
-    ref = version.ref
-    if ref is None and version.name is None:
-        ref = _default_ref(git, mirror)
-    if ref is not None:
-        return Revision(_obtain_ref(mirror, ref, narrow=narrow), ref)
-    return _obtain_name(mirror, version.name or "", say)
-
-
-def _obtain_sha(mirror: Mirror, version: Version) -> str:
-    sha = version.sha or ""
-    attempts: list[Callable[[], None]] = [lambda: None]
-    if version.ref is not None:
-        named = version.ref
-        attempts.append(lambda: mirror.fetch_ref(named))
-    attempts += [mirror.fetch_all, lambda: mirror.fetch_commit(sha)]
-    missing: SourceNotFound | None = None
-    for attempt in attempts:
-        try:
-            attempt()
-        except SourceNotFound as error:
-            missing = error  # the ref is gone, or this server gives no bare commits: the next attempt may still do
-            continue
-        if commit := mirror.find(sha):
-            return commit
-    raise SourceNotFound(
-        f"{mirror.remote.url.text}: commit {sha} does not exist", hint="check sourceVersion; was the commit pushed?"
-    ) from missing
-
-
-def _obtain_ref(mirror: Mirror, ref: str, *, narrow: bool) -> str:
-    commit = _already_here(mirror, ref)
-    if commit is None:
-        if narrow or not ref.startswith(("refs/heads/", "refs/tags/")):
-            mirror.fetch_ref(ref)
-        else:
-            mirror.fetch_all()
-        commit = _commit_at(mirror, ref)
-    if commit is None:
-        raise _no_such(mirror, ref)
-    return commit
-
-
-def _obtain_name(mirror: Mirror, name: str, say: Say) -> Revision:
-    branch, tag = f"refs/heads/{name}", f"refs/tags/{name}"
-    mirror.fetch_all()
-    found = [ref for ref in (branch, tag) if ref in mirror.refs()]
-    if len(found) > 1:
-        say(f"warning: {name!r} is a branch and a tag; the branch is built. Say refs/tags/{name} for the tag")
-    for ref in found:
-        if commit := _commit_at(mirror, ref):
-            return Revision(commit, ref)
-    raise _no_such(mirror, name)
-
-
-def _already_here(mirror: Mirror, ref: str) -> str | None:
-    """Return the commit of *ref* when a remote on this machine can show that there is nothing new."""
-    directory = remotes.local_git_dir(mirror.remote)
-    if directory is None:
-        return None
-    current = refs.read_ref(directory, ref)
-    return mirror.find(current) if current else None
-
-
-def _commit_at(mirror: Mirror, ref: str) -> str | None:
-    sha = refs.read_ref(mirror.path, ref)
-    if sha is None:
-        return None
-    return sha if ref.startswith("refs/heads/") else mirror.commit_of(sha)
-
-
-def _default_ref(git: Git, mirror: Mirror) -> str:
-    heads = remotes.read_heads(git, mirror.remote)
-    if heads.default is None:
-        raise SourceNotFound(
-            f"{mirror.remote.url.text}: the repository has no default branch", hint="set sourceVersion of the project"
-        )
-    if heads.head is None:
-        raise SourceNotFound(
-            f"{mirror.remote.url.text}: the default branch {branch_of(heads.default)!r} has no commit yet",
-            hint="push one, or set sourceVersion of the project",
-        )
-    return heads.default
-
-
-def _seen_ref(mirror: Mirror, version: Version) -> str | None:
-    if version.name is None:
-        return version.ref
-    known = mirror.refs()
-    return next((ref for ref in (f"refs/heads/{version.name}", f"refs/tags/{version.name}") if ref in known), None)
-
-
-def _no_such(mirror: Mirror, name: str) -> SourceNotFound:
-    return SourceNotFound(
-        f"{mirror.remote.url.text}: no branch, tag or commit {name!r}", hint="check sourceVersion of the project"
-    )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import SourceNotFound, SourceRefused
+from agent.model.cause import Cause
 from agent.source.checkout import config_text, empty, make_git_dir, populate
 from agent.source.mirror import Mirror
 
@@ -75,7 +76,9 @@ def _fill(mirror: Mirror, sha: str, tree: Path, git_dir: Path, say: Say, depth: 
     modules = list_submodules(mirror, sha)
     if modules and depth >= _DEEPEST:
         raise SourceRefused(
-            f"submodules are nested more than {_DEEPEST} deep", hint="look for one that contains itself"
+            f"submodules are nested more than {_DEEPEST} deep",
+            hint="look for one that contains itself",
+            cause=Cause.SOURCE_INVALID,
         )
     for module in modules:
         _refuse_hostile(module)
@@ -109,7 +112,9 @@ def _obtain(mirror: Mirror, module: Submodule) -> str:
 def _check_out_one(mirror: Mirror, sha: str, parent: Path, path: str, git_dir: Path) -> None:
     tree = parent / path
     if Path(os.path.realpath(tree)) != Path(os.path.realpath(parent)) / path:
-        raise SourceRefused(f"submodule path {path!r} leads through a symlink", hint="correct .gitmodules")
+        raise SourceRefused(
+            f"submodule path {path!r} leads through a symlink", hint="correct .gitmodules", cause=Cause.SOURCE_INVALID
+        )
     empty(tree)
     make_git_dir(git_dir, mirror, sha, work_tree=os.path.relpath(tree, git_dir))
     populate(mirror, git_dir, tree, sha)
@@ -122,7 +127,11 @@ def _refuse_hostile(module: Submodule) -> None:
     for text in (module.name, module.path):
         parts = text.split("/")
         if text.startswith(("/", "-")) or any(part in {"", ".", "..", ".git"} for part in parts) or "\n" in text:
-            raise SourceRefused(f"submodule {module.name!r} has a hostile name or path", hint="correct .gitmodules")
+            raise SourceRefused(
+                f"submodule {module.name!r} has a hostile name or path",
+                hint="correct .gitmodules",
+                cause=Cause.SOURCE_INVALID,
+            )
 
 
 def _escaped(name: str) -> str:

@@ -10,11 +10,17 @@ from typing import Literal
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from agent.errors import SourceRefused
+from agent.model.cause import Cause
 from agent.model.secret import Secret
 
 Scheme = Literal["https", "http", "ssh", "git", "file"]
 
-_SCP_LIKE = re.compile(r"(?:(?P<user>[A-Za-z0-9._-]+)@)?(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:]+\]):(?P<path>[^:].*)")
+_USER = r"[A-Za-z0-9._][A-Za-z0-9._-]*"
+"""No sign that a shell knows, and no dash in front: ssh puts user and host into commands of its configuration."""
+_HOST = re.compile(r"[^\W][\w.-]*|[0-9a-f:.]+(%[0-9a-z]+)?")
+_SCP_LIKE = re.compile(
+    rf"(?:(?P<user>{_USER})@)?(?P<host>[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:]+\]):(?P<path>[^:].*)"
+)
 _CODECOMMIT_SHORT = re.compile(r"codecommit::(?P<region>[a-z0-9-]+)://(?:[^@/]+@)?(?P<repo>[A-Za-z0-9._-]+)")
 _CODECOMMIT_HOST = re.compile(
     r"(?:vpce-[a-z0-9-]+\.)?git-codecommit(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?:vpce\.)?amazonaws\.com(?:\.cn)?"
@@ -99,7 +105,7 @@ def _split_path(text: str, separator: str) -> tuple[str, str]:
 
 def _refuse_hostile(text: str) -> None:
     if not text or text.startswith("-") or any(ord(sign) < 33 or ord(sign) == 127 for sign in text):
-        raise SourceRefused(f"source location {text[:100]!r} is not a git URL", hint=_HINT)
+        raise SourceRefused(f"source location {text[:100]!r} is not a git URL", hint=_HINT, cause=Cause.PROJECT_INVALID)
 
 
 def _local(path: str) -> GitUrl:
@@ -109,7 +115,7 @@ def _local(path: str) -> GitUrl:
 def _scp_like(text: str) -> GitUrl:
     match = _SCP_LIKE.fullmatch(text)
     if match is None or match["path"].startswith("-"):
-        raise SourceRefused(f"source location {text[:100]!r} is not a git URL", hint=_HINT)
+        raise SourceRefused(f"source location {text[:100]!r} is not a git URL", hint=_HINT, cause=Cause.PROJECT_INVALID)
     return GitUrl(text=text, scheme="ssh", host=match["host"].lower(), port=None, path=match["path"].lstrip("/"))
 
 
@@ -118,15 +124,27 @@ def _with_scheme(text: str) -> tuple[GitUrl, EmbeddedLogin | None]:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise SourceRefused(f"source location is not a git URL: {error}", hint=_HINT) from None
+        raise SourceRefused(
+            f"source location is not a git URL: {error}", hint=_HINT, cause=Cause.PROJECT_INVALID
+        ) from None
     host = (parts.hostname or "").lower()
     if parts.scheme == "file" and host in {"", "localhost"} and parts.path.startswith("/"):
         return _local(unquote(parts.path)), None
-    if parts.scheme not in {"https", "http", "ssh", "git"} or not host or host.startswith("-"):
-        raise SourceRefused(f"source location has a scheme or a host that is refused: {parts.scheme}://…", hint=_HINT)
+    if parts.scheme not in {"https", "http", "ssh", "git"} or not _HOST.fullmatch(host):
+        raise SourceRefused(
+            f"source location has a scheme or a host that is refused: {parts.scheme}://…",
+            hint=_HINT,
+            cause=Cause.PROJECT_INVALID,
+        )
     bracketed = f"[{host}]" if ":" in host else host
     place = f"{bracketed}:{port}" if port else bracketed
     if parts.scheme == "ssh" and parts.username:
+        if not re.fullmatch(_USER, parts.username):
+            raise SourceRefused(
+                f"source location names a user that is refused: {parts.username[:50]!r}",
+                hint=_HINT,
+                cause=Cause.PROJECT_INVALID,
+            )
         place = f"{parts.username}@{place}"
     clean = urlunsplit((parts.scheme, place, parts.path, parts.query, ""))
     login = None

@@ -12,8 +12,19 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import BuildspecdError, DiskFull, StoreTooNew, Unavailable
+from agent.model.cause import Cause
 
 Row = Sequence[Any]
+_PRAGMAS = (
+    "auto_vacuum = INCREMENTAL",  # of a file that is new; see `compact`
+    "journal_mode = WAL",
+    "synchronous = NORMAL",
+    "foreign_keys = ON",
+    "cache_size = -2000",
+    "journal_size_limit = 16777216",
+)
+_SMALL = 64 << 20
+"""Size in bytes up to which a file is rewritten while everybody waits: about a second."""
 _BUSY = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 _MIGRATION = re.compile(r"^(\d{4})_\w+\.sql$")
 
@@ -22,19 +33,24 @@ class Database:
     """The SQLite file of the daemon. Any thread may use it; a transaction holds the lock until it ends.
 
     *patience* is how many seconds a statement waits for another process (a backup) that holds the file locked; then it
-    raises `Unavailable`.
+    raises `Unavailable`. With *read_only* the file is taken as it is: nothing is made, migrated or changed.
     """
 
-    def __init__(self, path: Path, *, patience: float = 30.0) -> None:
+    def __init__(self, path: Path, *, patience: float = 30.0, read_only: bool = False) -> None:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
         with self._translated():
             # isolation_level None: transactions are ours to begin and end
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=patience)
-            for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -2000"):
+            place = "file::memory:" if path.name == ":memory:" else path.absolute().as_uri()
+            where = f"{place}?mode={'memory' if path.name == ':memory:' else 'ro' if read_only else 'rwc'}"
+            self._connection = sqlite3.connect(
+                where, uri=True, check_same_thread=False, isolation_level=None, timeout=patience
+            )
+            for pragma in () if read_only else _PRAGMAS:
                 self._connection.execute(f"PRAGMA {pragma}")
-        self._migrate()
+        if not read_only:
+            self._migrate()
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -71,6 +87,25 @@ class Database:
             found: Row | None = self._connection.execute(sql, values).fetchone()
             return found
 
+    def compact(self, pages: int = 2000) -> None:
+        """Give up to *pages* pages that hold nothing back to the disk, and fold the write-ahead log in.
+
+        A small file that an older version made is rewritten once, so that it can shrink; in a large one free pages are
+        used again, which bounds it, too.
+        """
+        with self._lock, self._translated():
+            if self._depth:
+                return
+            shrinks, count, size = (
+                int((self.row(f"PRAGMA {name}") or (0,))[0]) for name in ("auto_vacuum", "page_count", "page_size")
+            )
+            if shrinks:
+                self._connection.executescript(f"PRAGMA incremental_vacuum({pages})")  # `execute` frees one page
+            elif count * size <= _SMALL:
+                self._connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                self._connection.execute("VACUUM")
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
     def close(self) -> None:
         """Close the file; the write-ahead log is folded in."""
         with self._lock:
@@ -99,12 +134,15 @@ class Database:
                 raise DiskFull(f"{self._path}: no space left", hint="free some disk space") from error
             if error.sqlite_errorcode in _BUSY:
                 raise Unavailable(f"{self._path}: {error}", hint="does a backup hold the database locked?") from error
-            raise BuildspecdError(f"{self._path}: {error}", hint="check the disk and the file's permissions") from error
+            hint = "check the disk and the file's permissions"
+            raise BuildspecdError(f"{self._path}: {error}", hint=hint, cause=Cause.STATE_DAMAGED) from error
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
                 raise
             raise BuildspecdError(
-                f"{self._path} is damaged: {error}", hint="stop the daemon and restore the file from a backup"
+                f"{self._path} is damaged: {error}",
+                hint="stop the daemon and restore the file from a backup",
+                cause=Cause.STATE_DAMAGED,
             ) from error
 
 

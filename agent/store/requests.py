@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from agent.store.database import Database
 
+_PASSED = "passed:"
 _PUSH = re.compile(r"(?P<place>git:[^:]+:[^:]+:)(?P<old>-|[0-9a-f]+)\.\.(?P<new>[0-9a-f]+)")
+
+
+@dataclass(frozen=True)
+class Passed:
+    """A step of a ref, from `old` (None: from nothing) to `new`, that got no build; the one of `by` stands for it."""
+
+    ref: str
+    old: str | None
+    new: str
+    by: str
 
 
 class Requests:
@@ -60,6 +72,56 @@ class Requests:
                 return True
         return False
 
+    def unrelated(self, key: str) -> set[str]:
+        """Return the builds of a ref's pushes that are not known to be older than the push *key*.
+
+        Older are those of the steps that lead to where *key* starts, and those that start further back. Of any other
+        nobody knows, as long as events may be late or lost, whether the ref was there before or after.
+        """
+        place, old, _ = _parts(key)
+        if place is None:
+            return set()
+        seen = self._arrivals(place)
+        before, found = set[str](), {old} - {"-"}
+        while found:
+            before |= found
+            found = {one[0] for one in seen if one[1] in found} - before - {"-"}
+        return {build for start, end, build in seen if end not in before and start not in before - {old}}
+
+    def pass_over(self, key: str, by: str | None, at: float) -> None:
+        """Store that the push *key* gets no build, because the ref has moved on to *by*, whose build stands for it.
+
+        None: to the commit of *key* itself, which a build of other steps has reached. Nothing is stored where a build
+        was made for the step, or for the commit that the ref has left.
+        """
+        place, _, new = _parts(key)
+        by = by or new
+        if place is None or self.find(key) or (new != by and self.arrival(key)):
+            return
+        self._database.execute(
+            "INSERT OR IGNORE INTO requests (key, build, fingerprint, created) VALUES (?,'',?,?)", _PASSED + key, by, at
+        )
+
+    def passed(self, project: str, by: str | None = None) -> list[Passed]:
+        """Return the pushes of *project* that were passed over, oldest first.
+
+        With *by* those that had moved on to that commit, or to one that was then passed over for it.
+        """
+        start = f"{_PASSED}git:{project}:"
+        rows = self._database.rows(
+            "SELECT key, fingerprint FROM requests WHERE key >= ? AND key < ? ORDER BY created, rowid",
+            start,
+            start + "\x7f",
+        )
+        every = [one for key, commit in rows if (one := _passed(project, str(key), str(commit)))]
+        if by is None:
+            return every
+        meant, more = set[str](), {by}
+        while more:
+            meant |= more
+            more = {one.new for one in every if one.by in more} - meant
+        return [one for one in every if one.by in meant]
+
     def _arrivals(self, place: str) -> list[tuple[str, str, str]]:
         """Return (old commit, new commit, build) of each push of one ref that was built, in the order of asking."""
         rows = self._database.rows(
@@ -76,3 +138,11 @@ def _parts(key: str) -> tuple[str | None, str, str]:
     """Return the beginning of the keys of a ref's pushes, and the old and the new commit; None: another kind of key."""
     match = _PUSH.fullmatch(key)
     return (match["place"], match["old"], match["new"]) if match else (None, "", "")
+
+
+def _passed(project: str, key: str, commit: str) -> Passed | None:
+    """Return the push that is stored as passed over under *key*, for *commit*."""
+    place, old, new = _parts(key.removeprefix(_PASSED))
+    if place is None:
+        return None
+    return Passed(place.removeprefix(f"git:{project}:").removesuffix(":"), None if old == "-" else old, new, commit)

@@ -49,3 +49,7 @@ class Statuses:
         self._database.execute(
             "DELETE FROM statuses WHERE key = ? AND document = ?", status.key, status.model_dump_json()
         )
+
+    def prune(self, before: float) -> int:
+        """Forget what is older than *before*, and whose host took it from nobody; return how many."""
+        return self._database.execute("DELETE FROM statuses WHERE created < ?", before)

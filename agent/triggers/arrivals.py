@@ -41,6 +41,7 @@ class Arrivals:
     submit: Callable[[BuildRequest], object]
     look: Callable[[Project, StopToken, str], object]
     change: ChangeOf
+    initiator: str = INITIATOR
 
     def take(self, happening: Happening, stop: StopToken) -> None:
         """Take in one happening for every project that it concerns; all is stored when this returns.
@@ -71,7 +72,7 @@ class Arrivals:
             case PullRequest():
                 return self._pull_request(project, happening)
             case Upload():
-                self.look(project, stop, INITIATOR)
+                self.look(project, stop, self.initiator)
                 return ""
 
     def _push(self, project: Project, change: Change, told: GitPush) -> BuildRequest | None:
@@ -90,7 +91,7 @@ class Arrivals:
             trigger=_trigger(change.ref),
             prev_commit=change.old or _NO_COMMIT,
         )
-        return changes.request_for(project, change).evolve(initiator=INITIATOR, webhook=facts)
+        return changes.request_for(project, change).evolve(initiator=self.initiator, webhook=facts)
 
     def _pull_request(self, project: Project, told: PullRequest) -> str:
         if project.webhook is None or not project.webhook.filter_groups:
@@ -117,7 +118,7 @@ class Arrivals:
                 project=project.name,
                 source_version=told.head_sha,
                 source_ref=told.head_ref,
-                initiator=INITIATOR,
+                initiator=self.initiator,
                 dedupe_key=f"pr:{project.name}:{told.number}:{told.event}:{told.head_sha}",
                 webhook=facts,
             )

@@ -35,7 +35,7 @@ def wanted_refs(project: Project) -> tuple[str, ...]:
     """
     if watches_all(project):
         return EVERY_REF
-    version = versions.parse(project.source_version, pull_requests=project.source.type != "BITBUCKET")
+    version = versions.parse_for(project.source, project.source_version)
     if version.ref:
         return (version.ref,)
     return (f"refs/heads/{version.name}", f"refs/tags/{version.name}") if version.name else ()
@@ -51,14 +51,14 @@ def fixed_commit(project: Project) -> str | None:
     """Return the commit when `sourceVersion` names one: it is built once, and there is nothing to look at."""
     if watches_all(project):
         return None
-    return versions.parse(project.source_version, pull_requests=project.source.type != "BITBUCKET").sha
+    return versions.parse_for(project.source, project.source_version).sha
 
 
 def current_refs(project: Project, heads: Heads) -> dict[str, str]:
     """Return the refs that this project follows and where they point now; branches come before tags."""
     if watches_all(project):
         return dict(sorted(heads.refs.items()))
-    version = versions.parse(project.source_version, pull_requests=project.source.type != "BITBUCKET")
+    version = versions.parse_for(project.source, project.source_version)
     if version.ref is None and version.name is None:
         name = heads.default or "HEAD"
         return {name: heads.head} if heads.head else {}
@@ -88,8 +88,13 @@ def request_for(project: Project, change: Change) -> BuildRequest:
         source_ref=change.ref if versions.is_ref(change.ref) else None,
         previous_revision=change.old,
         initiator=INITIATOR,
-        dedupe_key=f"git:{project.name}:{change.ref}:{change.old or '-'}..{change.new}",
+        dedupe_key=push_key(project, change),
     )
+
+
+def push_key(project: Project, change: Change) -> str:
+    """Return the `dedupe_key` of a push."""
+    return f"git:{project.name}:{change.ref}:{change.old or '-'}..{change.new}"
 
 
 def cursor_key(project: Project) -> str:

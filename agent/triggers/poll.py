@@ -10,11 +10,13 @@ from typing import Protocol
 
 from agent.errors import BuildspecdError, SourceNotFound
 from agent.kit.clock import Clock
+from agent.kit.logging import get_logger
 from agent.kit.service import StopToken
 from agent.model.project import Project, Source
 from agent.model.request import BuildRequest
 from agent.source.bucket import Standing
 from agent.source.remote import Heads
+from agent.source.url import without_logins
 from agent.triggers import changes, uploads
 from agent.triggers.changes import Change
 from agent.triggers.filters import Push, passes
@@ -22,6 +24,8 @@ from agent.triggers.rounds import Rounds
 from agent.triggers.target import PollTarget
 
 __all__ = ["Poll", "PollTarget"]
+
+_log = get_logger("poll")
 
 _WORKERS = 32
 """Threads for looks; only as many are started as there are looks at once, and they mostly wait for servers."""
@@ -47,7 +51,8 @@ class Poll:
 
     *submit* must be durable when it returns; only then is a change marked as seen, so one that a crash came between is
     asked for again, with the same `dedupe_key`. *heads* reads a remote's refs (`Sources.heads`), *change* what a push
-    touched. *report* is told the outcome of each look: an error, or None when all is well.
+    touched. *report* is told the outcome of each look: an error, or None when all is well. While *paused*
+    nothing is looked at.
     """
 
     name = "poll"
@@ -64,6 +69,7 @@ class Poll:
         standing: StandingOf | None = None,
         report: Callable[[str, BuildspecdError | None], None] = lambda project, error: None,
         chance: random.Random | None = None,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._projects = projects
         self._submit = submit
@@ -73,6 +79,7 @@ class Poll:
         self._change = change
         self._standing = standing
         self._report = report
+        self._paused = paused
         self._chance = chance or random.Random()  # noqa: S311  # spreads load, guards nothing
         self._lock = threading.RLock()
         self._rounds = Rounds(self._chance)
@@ -118,6 +125,11 @@ class Poll:
         heads = self._heads(project.source, wanted, stop or self._stop)
         if self._is_settled(project, heads):
             return []
+        if heads.moved_to:
+            _log.warning(
+                "a repository was renamed: its host still answers for the old name, until somebody takes it",
+                project=project.name, location=without_logins(project.source.location or ""), moved_to=heads.moved_to,
+            )  # fmt: skip
         current = changes.current_refs(project, heads)
         if not current and wanted and not changes.watches_all(project):
             raise SourceNotFound(
@@ -199,7 +211,7 @@ class Poll:
         with self._lock:
             now = self._clock.monotonic()
             self._rounds.take_up(self._projects(), now)
-            if self._pool is None:
+            if self._pool is None or self._paused():
                 return _TICK_SECONDS
             for target in self._rounds.start(now):
                 future = self._pool.submit(self.look, target)

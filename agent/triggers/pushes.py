@@ -8,7 +8,8 @@ filter) is kept: its *mark*. The rule:
 * A step that starts at the mark, or the first of a ref of which nothing is known, goes on from there: it is taken.
 * Everything else is in doubt: a late event of a step long passed, one that overtook another, a gap where events were
   lost, a forced push. Then the remote decides, which alone knows the order. A step to where the ref points *now* is
-  taken; any other is passed over: what the ref has moved to has an event, or a look of polling, of its own.
+  taken, as one that starts at the mark: it stands for all between. Any other is passed over: what the ref has moved to
+  has an event, or a look of polling, of its own. Which steps were passed over for which commit is kept.
 * Tags are always asked for at the remote: an event may give the commit where polling sees the tag's own object.
 
 Until a ref has a mark, what polling saw of it last stands in. The mark moves in the transaction that stores the
@@ -51,7 +52,8 @@ class Pushes:
     """Decides which steps of refs are built. Any thread may call it.
 
     *submit* stores a request, and *was_asked* says whether one with that `dedupe_key` is stored; *transaction* makes
-    what happens within it one, alone among all threads; *heads* reads a remote's refs (`Sources.heads`).
+    what happens within it one, alone among all threads; *heads* reads a remote's refs (`Sources.heads`). *pass_over*
+    keeps the key of a push that gets no build, and the commit that the ref has moved on to.
     """
 
     def __init__(
@@ -62,12 +64,14 @@ class Pushes:
         cursors: Cursors,
         transaction: Callable[[], AbstractContextManager[None]],
         heads: Callable[[Source, Sequence[str], StopToken], Heads],
+        pass_over: Callable[[str, str], object] = lambda key, by: None,
     ) -> None:
         self._submit = submit
         self._was_asked = was_asked
         self._cursors = cursors
         self._transaction = transaction
         self._heads = heads
+        self._pass_over = pass_over
 
     def told(
         self, project: Project, change: Change, make: Callable[[Change], BuildRequest | None], stop: StopToken
@@ -101,10 +105,13 @@ class Pushes:
         for _ in range(_ATTEMPTS):
             mark = self._own_mark(project, change.ref)
             if mark == change.new:
+                self._keep(project, change, mark)
                 return KNOWN
-            in_doubt = mark not in (None, change.old)
-            if in_doubt and self._points_to(project, change.ref, stop or StopToken()) != change.new:
-                return PASSED
+            if mark not in (None, change.old):  # it is in doubt
+                now = self._points_to(project, change.ref, stop or StopToken())
+                if now != change.new:
+                    self._keep(project, change, now)
+                    return PASSED
             if self._taken(project, change, mark, request):
                 return ""
         raise Unavailable(f"{project.name}: {change.ref} moves faster than it can be looked at")
@@ -120,11 +127,16 @@ class Pushes:
         now = self._points_to(project, change.ref, stop)
         if now is None:
             return GONE
-        if now == mark:
-            return KNOWN
-        if now == change.new:
-            return change
-        return Change(change.ref, change.old, now) if _is_tag(change.ref) else PASSED
+        start = mark or change.old if change.old else None
+        if now != mark and (now == change.new or _is_tag(change.ref)):
+            return Change(change.ref, start, now)
+        self._keep(project, change, now)
+        return KNOWN if now == mark else PASSED
+
+    def _keep(self, project: Project, passed: Change, now: str | None) -> None:
+        """Keep that a step got no build, because the ref is at *now*; None: it is gone, and nothing stands for it."""
+        if now is not None:
+            self._pass_over(changes.push_key(project, passed), now)
 
     def _taken(self, project: Project, change: Change, mark: str | None, request: BuildRequest | None) -> bool:
         """Store the request and move the mark, unless somebody else moved it meanwhile."""

@@ -104,12 +104,14 @@ class Sqs:
     *take* stores all that a happening asks for, or raises; only then is a message deleted. One that failed comes again,
     later each time, until it works, its retention ends, or the queue's redrive policy takes it away. One that makes no
     sense is told in the log, shortened, and deleted: it will never make any, and a queue without redrive policy would
-    give it out for days. `trouble` is what is wrong with the queue now, or "".
+    give it out for days. While *paused*, the queue is left to other agents. `trouble` is what is wrong with the
+    queue now, or "".
     """
 
     queue: Queue
     take: Callable[[Happening, StopToken], None]
     clock: Clock
+    paused: Callable[[], bool] = lambda: False
     name: str = "sqs"
     trouble: str = field(default="", init=False)
 
@@ -117,8 +119,14 @@ class Sqs:
         """Take messages until *stop* is set. A question under way is then abandoned: its messages come again."""
         failures = 0
         while not stop.is_set:
+            if self.paused():
+                self.clock.wait(_LOOK_SECONDS, stop)
+                continue
             try:
                 messages = self._asked(stop)
+                if self.paused():
+                    self._hand_back(messages)
+                    continue
                 self.turn(messages, stop)
             except BuildspecdError as error:
                 failures += 1
@@ -140,6 +148,11 @@ class Sqs:
                     done.append(message)
         finally:
             self.queue.delete(done)
+
+    def _hand_back(self, messages: Sequence[Message]) -> None:
+        """Let another agent have what came while this one ceased to take work."""
+        for message in messages:
+            self.queue.postpone(message, 0)
 
     def _worked_off(self, message: Message, stop: StopToken) -> bool:
         reading = events.read(message.body)

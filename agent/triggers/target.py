@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from agent.errors import SourceRefused
-from agent.model.project import GIT_TYPES, Project
+from agent.model.project import EVERY_REPOSITORY, GIT_TYPES, Project
 from agent.source import url
 
 _POLLED = GIT_TYPES | {"S3"}
@@ -26,7 +26,8 @@ class PollTarget:
     @property
     def is_polled(self) -> bool:
         """Whether there is anything to look at."""
-        return self.every > 0 and self.project.source.type in _POLLED and bool(self.project.source.location)
+        location = self.project.source.location
+        return self.every > 0 and self.project.source.type in _POLLED and location not in (None, "", EVERY_REPOSITORY)
 
     @property
     def host(self) -> str:

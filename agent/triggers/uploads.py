@@ -31,6 +31,7 @@ def find_upload(project: Project, standing: Standing, stored: str | None) -> Bui
     return BuildRequest(
         project=project.name,
         source_version=standing.version,
+        previous_revision=(seen or "").removeprefix("version:") or None if standing.version else None,
         initiator=changes.INITIATOR,
         dedupe_key=f"s3:{project.name}:{place}:{seen or '-'}..{standing.value}@{standing.stamp}",
     )

@@ -75,7 +75,7 @@ def start_build(call: Call) -> dict[str, Any]:
 
 def stop_build(call: Call) -> dict[str, Any]:
     """StopBuild: ask a build to end; one that has ended is shown as it is."""
-    return {"build": build_json(call.control.stop(_exact(call, _build_id(text(call, "id")))))}
+    return {"build": build_json(call.control.stop(_exact(call, _build_id(text(call, "id"))), call.caller))}
 
 
 def retry_build(call: Call) -> dict[str, Any]:
@@ -187,6 +187,11 @@ def drain(call: Call) -> dict[str, Any]:
     return daemon_json(call.control.drain())
 
 
+def resume(call: Call) -> dict[str, Any]:
+    """Buildspecd.Resume: take builds again."""
+    return daemon_json(call.control.resume())
+
+
 def state(call: Call) -> dict[str, Any]:
     """Buildspecd.State: how the daemon stands."""
     return daemon_json(call.control.state())
@@ -213,6 +218,7 @@ OPERATIONS: dict[str, Operation] = {
     f"{OURS}.ListBuildDetails": list_build_details,
     f"{OURS}.GetProjects": get_projects,
     f"{OURS}.Drain": drain,
+    f"{OURS}.Resume": resume,
     f"{OURS}.State": state,
 }
 """`X-Amz-Target` -> operation."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from agent.errors import RequestInvalid, Unavailable
 
-HOSTS = ("github", "github_enterprise", "bitbucket", "gitlab")
+HOSTS = ("github", "github_enterprise", "bitbucket", "gitlab", "sns")
 """The last part of `/hooks/...`."""
 BODY_LIMIT = 25 << 20
 """Bytes of a delivery; GitHub sends none that is longer."""

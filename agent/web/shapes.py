@@ -284,16 +284,23 @@ def _ours(build: Build) -> dict[str, Any]:
             "logs": {
                 "bytes": build.logs.bytes,
                 "lines": build.logs.lines,
-                "delivered": build.logs.delivered,
+                "delivered": {sink: build.logs.held(sink)[0] for sink in build.logs.delivered},
+                "deliveredLines": {sink: build.logs.held(sink)[1] for sink in build.logs.delivered},
+                "gaps": [gap.wire() for gap in build.logs.gaps],
                 "problems": build.logs.problems,
             },
             "sourceRef": build.source_ref,
             "previousRevision": build.previous_revision,
+            "passedOver": list(build.passed_over) or None,
             "retryOf": build.retry_of,
             "stopReason": build.stop_reason,
             "pausedSince": _time(build.paused_since),
             "timedOut": build.timed_out,
+            "cause": build.cause and build.cause.value,
             "advice": build.advice,
+            "waitsFor": build.waits_for,
+            "workspace": build.kept_workspace,
+            "reruns": build.reruns or None,
         }
     )
 

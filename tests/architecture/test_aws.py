@@ -39,4 +39,4 @@ def test_of_the_queue_messages_may_be_taken_put_back_deleted_and_counted_and_not
 def test_only_what_has_no_resource_is_allowed_on_all_of_them() -> None:
     statements = re.split(r"- Sid: ", POLICY)[1:]
     wide = {text.split()[0] for text in statements if 'Resource: "*"' in text}
-    assert wide == {"CountBuilds", "PullImages"}
+    assert wide == {"CountBuilds", "FindLifecycleHooks", "PullImages"}

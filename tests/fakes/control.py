@@ -66,7 +66,7 @@ class FakeControl:
                 self._tokens[token] = (self.time, request, build.id)
             return build
 
-    def stop(self, build: str) -> Build:
+    def stop(self, build: str, by: str = "") -> Build:
         with self._lock:
             found = self.get(build)
             return found if found.complete else self.finish(found.id, Status.STOPPED)
@@ -143,6 +143,10 @@ class FakeControl:
 
     def drain(self) -> DaemonState:
         self.draining = True
+        return self.state()
+
+    def resume(self) -> DaemonState:
+        self.draining = False
         return self.state()
 
     def state(self) -> DaemonState:

@@ -38,7 +38,8 @@ class FakeEngine:
     """Obeys the contract of `Engine`.
 
     *images* are on the host, *registry* can be pulled (`{}`: nothing). *program* stands for the container's command.
-    `down` True makes every call raise `EngineUnavailable`. `pulls` and `shells` record what was asked for.
+    `down` True makes every call raise `EngineUnavailable`; `starts` counts how often the engine was started. `pulls`
+    and `shells` record what was asked for.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class FakeEngine:
         self.program = program
         self.shell_status = shell_status
         self.down = False
+        self.starts = 1
         self.pulls: list[tuple[str, RegistryLogin | None]] = []
         self.shells: list[tuple[str, str, dict[str, str]]] = []
         self.containers: dict[str, FakeContainer] = {}
@@ -65,6 +67,10 @@ class FakeEngine:
     def facts(self) -> EngineFacts:
         self._answer()
         return EngineFacts("20.10.0", "1.41", 4, 16 << 30, "overlay2", "2", live_restore=True)
+
+    def mark(self) -> str:
+        self._answer()
+        return f"start {self.starts}"
 
     def has_image(self, reference: str) -> bool:
         self._answer()

@@ -17,6 +17,7 @@ class GitHttpServer(ThreadingHTTPServer):
     """Serves every repository below *root*. `status` set to a code answers everything with it.
 
     `requests` holds (path, Authorization header) of every request; `redirect` sends each to another server first.
+    `moved` is old path -> new path of repositories that were renamed (301, as hosts of git answer then).
     `headers` go with every error, and `speaks_v2` turned off makes it a server of old that speaks no version 2.
     """
 
@@ -28,6 +29,7 @@ class GitHttpServer(ThreadingHTTPServer):
         self.login = login
         self.status = 0
         self.redirect = ""
+        self.moved: dict[str, str] = {}
         self.headers: dict[str, str] = {}
         self.speaks_v2 = True
         self.requests: list[tuple[str, str | None]] = []
@@ -85,6 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.server.redirect:
             self.send_response(302)
             self.send_header("Location", self.server.redirect + self.path)
+            self.end_headers()
+        elif old := next((name for name in self.server.moved if self.path.startswith(f"{name}/")), None):
+            self.send_response(301)
+            self.send_header("Location", self.server.url + self.server.moved[old] + self.path.removeprefix(old))
             self.end_headers()
         elif self.server.login and given != _basic(*self.server.login):
             self.send_response(401)

@@ -54,6 +54,8 @@ def test_a_command_that_needs_too_much_memory_is_told_so(daemon: Daemon, debian:
     build = daemon.build(project)
     assert build["buildStatus"] == "FAILED"
     assert "A process of this build was killed because the container ran out of memory" in daemon.text(build)
+    assert build["buildspecd"]["cause"] == "OUT_OF_MEMORY"
+    assert "while running python3 -c" in build["buildspecd"]["advice"]
     assert failure(build)[0] == "BUILD"
     daemon.assert_nothing_left(build)
 

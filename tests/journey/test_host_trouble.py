@@ -107,6 +107,27 @@ def test_a_container_that_somebody_removes_is_a_fault_with_the_reason(daemon: Da
     build = daemon.ended(build)
     assert (build["buildStatus"], failure(build)[:2]) == ("FAULT", ("BUILD", "CONTAINER_LOST"))
     assert "Build container found dead before completing the build" in failure(build)[2]
+    assert build["buildspecd"]["cause"] == "CONTAINER_REMOVED"
+    daemon.assert_nothing_left(build)
+
+
+def test_a_build_that_may_starts_over_when_its_container_is_lost_and_its_log_goes_on(
+    daemon: Daemon, busybox: str
+) -> None:
+    commands = ("test ! -e left && echo fresh > left", "echo begun", "sleep 600")
+    build = daemon.ask(daemon.inline(busybox, *commands, agent={"rerun_lost": 1}))
+    daemon.until_said(build, "\nbegun\n")
+    docker("rm", "--force", daemon.containers(build)[0])
+    until(lambda: daemon.text(build).count("\nbegun\n") == 2, "the second attempt")
+    docker("kill", daemon.containers(build)[0])
+    build = daemon.ended(build)
+    assert (build["buildStatus"], failure(build)[:2]) == ("FAULT", ("BUILD", "CONTAINER_LOST"))
+    assert (build["buildspecd"]["cause"], build["buildspecd"]["reruns"]) == ("CONTAINER_KILLED", 1)
+    seam = "buildspecd: somebody removed the container of the build; starting over (1 of 1)"
+    before, _, after = daemon.text(build).partition(seam)
+    assert [part.count("Entering phase BUILD") for part in (before, after)] == [1, 1]
+    shown = daemon.cli("show", build["id"]).stdout.decode()
+    assert "cause: CONTAINER_KILLED" in shown
     daemon.assert_nothing_left(build)
 
 

@@ -76,6 +76,7 @@ def test_a_command_that_fails_ends_the_build_in_download_source(site: Site, imag
     assert (ended.status, ended.bad_phases) == ("FAILED", {"DOWNLOAD_SOURCE": "FAILED"})
     message = "Error while executing command: echo $SECRET; exit 4. Reason: exit status 4"
     assert ended.context("DOWNLOAD_SOURCE") == ("COMMAND_EXECUTION_ERROR", message)
+    assert ended.build.cause == "RUNTIME_SETUP_FAILED"
     assert ended.output == ["before"]
     assert ended.lines[-3:] == [
         "Command did not exit successfully echo $SECRET; exit 4 exit status 4",

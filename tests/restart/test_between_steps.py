@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from agent.kit.clock import SystemClock
+from agent.model.cause import Cause
 from tests.restart.world import SECRET, Mortals, World, outcome
 
 PARTS = 4
@@ -200,6 +201,7 @@ def test_a_damaged_plan_ends_the_build_with_a_fault_that_names_the_file(
         (world.root / "plan.json").write_text(damage)
     assert live(mortals, world) == "FAULT"
     assert "plan.json" in str(world.build.phases[-3].contexts)
+    assert world.build.cause is Cause.STATE_DAMAGED
     assert world.engine.containers == {}
     world.close()
 

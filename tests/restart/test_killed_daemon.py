@@ -148,7 +148,8 @@ class Story:
         assert spoken == [f"{name} line {n} ***" for name in PHASES for n in range(self.lines)]
         own = [line[39:] for line in log.decode().splitlines() if line.startswith("[Container]")]
         assert {line: own.count(line) for line in own if own.count(line) > 1} == REPEATED
-        record = build["buildspecd"]["logs"]
+        # A kill while a batch was being sent puts it in doubt, for longer than the end of a build waits.
+        record = until(lambda: _delivered(daemon, build), "the whole log", 120)
         assert (record["problems"], record["delivered"]["cloudwatch"]) == ({}, len(log))
         logs = build["logs"]
         shipped = aws.lines(logs["groupName"], logs["streamName"])

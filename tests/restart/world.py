@@ -19,6 +19,7 @@ from typing import Any
 
 from agent.buildlog.stamps import stamp
 from agent.container.driver import CONTROL_TARGET, SECRETS_TARGET
+from agent.container.spec import ContainerState
 from agent.daemon.estate import Estate
 from agent.daemon.intake import Identity, Intake
 from agent.environment.runtimes import RUNTIMES_FILE
@@ -26,7 +27,17 @@ from agent.errors import BuildspecdError, EngineUnavailable
 from agent.kit.clock import SystemClock
 from agent.model.build import Build
 from agent.model.phase import COMMAND_PHASES
-from agent.model.project import Artifacts, Cache, CloudWatchLogs, Environment, LogsConfig, Project, S3Logs, Source
+from agent.model.project import (
+    AgentOptions,
+    Artifacts,
+    Cache,
+    CloudWatchLogs,
+    Environment,
+    LogsConfig,
+    Project,
+    S3Logs,
+    Source,
+)
 from agent.model.request import BuildRequest
 from agent.model.status import Status
 from agent.pipeline.recorder import Recorder
@@ -124,6 +135,10 @@ class Driver(threading.Thread):
         for phase in COMMAND_PHASES:
             self._print(f"[Container] 2026/01/01 00:00:00.000000 Entering phase {phase}\n")
             self._note(f"phase\t{phase}")
+            if phase == "BUILD" and self.engine.losses:
+                self.engine.losses -= 1
+                self.engine.lose(self.container.state.id)
+                return False
             while self.engine.stays_in == phase and self._alive:
                 self.pause.wait(_LOOK)
             if not self._alive:
@@ -163,12 +178,18 @@ class Driver(threading.Thread):
 
 
 class HostEngine(FakeEngine):
-    """A fake engine whose containers run a `Driver`. `stays_in` is a phase that they do not leave, `refuses` a call."""
+    """A fake engine whose containers run a `Driver`. `stays_in` is a phase that they do not leave, `refuses` a call.
+
+    So many as `losses` says are killed by somebody at the beginning of BUILD. With `ends_when_asked` a build goes on to
+    its end as soon as somebody asks how its container stands, ahead of the answer.
+    """
 
     def __init__(self) -> None:
         super().__init__((IMAGE,), program=self._launch)
         self.stays_in = ""
         self.refuses = ""
+        self.losses = 0
+        self.ends_when_asked = False
         self.printed = ""
         self.drivers: list[Driver] = []
 
@@ -178,6 +199,17 @@ class HostEngine(FakeEngine):
         container.files[RUNTIMES_FILE] = (member, RUNTIMES)
         self.drivers.append(Driver(container, self))
         self.drivers[-1].start()
+
+    def inspect(self, container: str) -> ContainerState | None:
+        if self.ends_when_asked:
+            self.ends_when_asked, self.stays_in = False, ""
+            for driver in self.drivers:
+                driver.join(30)
+        return super().inspect(container)
+
+    def lose(self, container: str) -> None:
+        """Do what `docker kill` does."""
+        self.end(container, 137)
 
     def remove(self, container: str) -> None:
         if container in self.containers:
@@ -238,12 +270,14 @@ class Mortals:
 class World:
     """One state directory with one build in it that has left the queue, and one engine."""
 
-    def __init__(self, place: Path, template: World | None = None, *, buildspec: str = BUILDSPEC) -> None:
+    def __init__(
+        self, place: Path, template: World | None = None, *, buildspec: str = BUILDSPEC, reruns: int = 0
+    ) -> None:
         self.place = place
         self.state = place / "state"
         self.engine = HostEngine()
         if template is None:
-            self._begin(buildspec)
+            self._begin(buildspec, reruns)
         else:
             self.state.mkdir(parents=True)
             for name in ("builds.db", "agent-id"):
@@ -254,7 +288,7 @@ class World:
         self.listener = Listener(address, "AF_UNIX")
         threading.Thread(target=self._serve, daemon=True).start()
 
-    def _begin(self, buildspec: str) -> None:
+    def _begin(self, buildspec: str, reruns: int) -> None:
         repository = Repository(self.place / "git")
         repository.commit(**{"buildspec.yml": buildspec})
         outside = self.place / "outside"
@@ -264,6 +298,7 @@ class World:
             environment=Environment(image=IMAGE),
             artifacts=Artifacts(type="S3", location=f"file://{outside}/artifacts", packaging="ZIP", name="app.zip"),
             cache=Cache(type="S3", location=f"file://{outside}/cache"),
+            agent=AgentOptions(rerun_lost=reruns),
             logs_config=LogsConfig(
                 cloud_watch_logs=CloudWatchLogs(status="DISABLED"),
                 s3_logs=S3Logs(status="ENABLED", location=f"file://{outside}/logs"),
@@ -393,4 +428,6 @@ def outcome(build: Build) -> dict[str, Any]:
         "steps": build.steps_done,
         "logs": build.logs,
         "advice": build.advice,
+        "cause": build.cause,
+        "reruns": build.reruns,
     }

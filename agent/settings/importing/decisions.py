@@ -108,7 +108,7 @@ def _source(source: dict[str, Any], loc: Loc) -> _Said:
         text = "a private repository needs a credential here, too: see `credentials` in agent.yml"
         yield (*loc, "location"), "decide", text
     if _EVERYWHERE in location:
-        yield (*loc, "location"), "decide", "a webhook of a whole organisation: name one repository"
+        yield (*loc, "location"), "differs", "each event names its repository, which is entered with `credentials`"
     buildspec = source.get("buildspec")
     if isinstance(buildspec, str) and buildspec.startswith("arn:"):
         yield (*loc, "buildspec"), "differs", "the host's own role reads this object"
@@ -130,8 +130,6 @@ def _webhook(members: dict[str, Any]) -> _Said:
         yield ("webhook",), "differs", "without filterGroups polling builds the default branch alone"
     if webhook.get("buildType") not in (None, "BUILD"):
         yield ("webhook", "buildType"), "decide", "a plain build is started instead"
-    if webhook.get("scopeConfiguration"):
-        yield ("webhook",), "left out", "scopeConfiguration: webhooks of organisations and groups"
     if webhook.get("manualCreation") in (True, "true"):
         yield ("webhook",), "differs", "manualCreation is how it always is here"
 

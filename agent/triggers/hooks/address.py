@@ -9,6 +9,7 @@ from agent.errors import SourceRefused
 from agent.model.project import Project
 from agent.source import url
 from agent.triggers.hooks.event import Event, Host
+from agent.triggers.hooks.scope import bound, is_scoped
 
 _TYPES: dict[Host, frozenset[str]] = {
     "github": frozenset({"GITHUB", "GITHUB_ENTERPRISE", "GIT"}),
@@ -40,7 +41,15 @@ def takes_hooks(project: Project, host: Host) -> bool:
 
 
 def concerned(projects: Iterable[Project], event: Event) -> list[Project]:
-    """Return those of *projects* whose source is the event's repository, by name."""
+    """Return those of *projects* whose source is the event's repository, by name.
+
+    One for a whole organisation comes with the repository put into it.
+    """
     spellings = {spelling(address) for address in event.repository.addresses} - {None}
-    found = [one for one in projects if spelling(one.source.location or "") in spellings]
+    found = []
+    for one in projects:
+        if is_scoped(one):
+            found += [there] if (there := bound(one, event)) else []
+        elif spelling(one.source.location or "") in spellings:
+            found.append(one)
     return sorted(found, key=lambda project: project.name)

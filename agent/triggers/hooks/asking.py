@@ -7,6 +7,7 @@ from agent.model.request import BuildRequest
 from agent.model.webhook import WebhookFacts
 from agent.triggers.changes import Change, request_for
 from agent.triggers.hooks.event import NO_COMMIT, PUSH, Event
+from agent.triggers.hooks.scope import is_scoped, subject
 
 
 def build_of(project: Project, event: Event, approved_by: Event | None = None) -> BuildRequest:
@@ -27,6 +28,9 @@ def build_of(project: Project, event: Event, approved_by: Event | None = None) -
             initiator=event.initiator,
             dedupe_key=_key(project, event, approved_by),
         )
+    if is_scoped(project):  # *project* is bound, so its location is that of the event's repository
+        key = (asked.dedupe_key or "").replace(f":{project.name}:", f":{subject(project)}:", 1)
+        asked = asked.evolve(overrides={"sourceLocationOverride": project.source.location}, dedupe_key=key)
     return asked.evolve(initiator=event.initiator, webhook=facts_of(event))
 
 

@@ -15,6 +15,7 @@ from agent.triggers.hooks.approval import RoleOf
 from agent.triggers.hooks.asking import pull_ref
 from agent.triggers.hooks.event import Event
 from agent.triggers.hooks.judge import WHOLE
+from agent.triggers.hooks.scope import subject
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class SourceLooks:
 
     def waiting(self, project: Project, number: int) -> Event | None:
         """Return the event of a pull request that waits for approval."""
-        document = self.hooks.waiting(project.name, number)
+        document = self.hooks.waiting(subject(project), number)
         try:
             return Event.model_validate_json(document) if document else None
         except ValidationError:

@@ -15,6 +15,12 @@ from agent.triggers.hooks.event import Event
 _GITLAB_LEVELS = {10: "GUEST", 15: "PLANNER", 20: "REPORTER", 30: "DEVELOPER", 40: "MAINTAINER", 50: "OWNER"}
 _GITHUB_ROLES = frozenset({"READ", "TRIAGE", "WRITE", "MAINTAIN", "ADMIN"})
 _BITBUCKET_ROLES = frozenset({"READ", "WRITE", "ADMIN"})
+_NEEDS = {
+    "github": "the token or app needs the permission 'Metadata: read' on the repository",
+    "gitlab": "the token needs the scope read_api (read_repository does not do), of a member of the project",
+    "bitbucket": "Bitbucket tells permissions to admins of the repository only: the token has to be one's",
+}
+"""What the documentation of each host asks of who looks up somebody's role."""
 _log = get_logger("webhooks")
 
 
@@ -65,7 +71,13 @@ class Roles:
         if answer.status == 404:
             return None
         if answer.status != 200:
-            _log.warning("a role cannot be looked up", project=project.name, address=address, status=answer.status)
+            _log.warning(
+                "a role cannot be looked up",
+                project=project.name,
+                address=address,
+                status=answer.status,
+                hint=_NEEDS.get(place.kind, ""),
+            )
             if answer.status in (408, 425, 429):
                 raise GitUnavailable(f"{address}: HTTP {answer.status}")
             return None

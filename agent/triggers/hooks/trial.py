@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from agent.errors import RequestInvalid
-from agent.model.project import Project
+from agent.model.project import EVERY_REPOSITORY, Project
 from agent.model.request import BuildRequest
 from agent.triggers.hooks.address import concerned, takes_hooks
 from agent.triggers.hooks.event import Delivery, Event, Host
 from agent.triggers.hooks.judge import judge
+from agent.triggers.hooks.scope import bound, is_scoped
 
 _OUTCOMES = {"build": "build", "nothing": "nothing", "look": "later", "approval": "nothing"}
 _GITLAB = {
@@ -47,13 +48,21 @@ def try_out(projects: Iterable[Project], host: Host, delivery: Delivery, *, forc
     listed = list(projects)
     found = []
     for event in delivery.events:
-        for project in listed if forced else concerned(listed, event):
+        for project in _forced(listed, event) if forced else concerned(listed, event):
+            if project.source.location == EVERY_REPOSITORY:
+                words = f"{event.repository.full_name} is not within its scope"
+                found.append(Finding(project.name, event, "nothing", words))
+                continue
             if not takes_hooks(project, host):
                 found.append(Finding(project.name, event, "nothing", f"it has no webhook for {host}"))
                 continue
             verdict = judge(project, event)
             found.append(Finding(project.name, event, _OUTCOMES[verdict.outcome], verdict.reason, verdict.request))
     return found
+
+
+def _forced(projects: Iterable[Project], event: Event) -> list[Project]:
+    return [(is_scoped(one) and bound(one, event)) or one for one in projects]
 
 
 def host_of_headers(headers: Mapping[str, str]) -> Host | None:

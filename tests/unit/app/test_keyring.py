@@ -15,11 +15,11 @@ from agent.aws import Aws
 from agent.daemon.intake import without_logins
 from agent.errors import SourceRefused
 from agent.kit.clock import SystemClock
-from agent.model.project import Environment, Project, Source
+from agent.model.project import EVERY_REPOSITORY, Environment, Project, ScopeConfiguration, Source, Webhook
 from agent.objects.directory import DirectoryStore
 from agent.settings.credentials import Credential
 from agent.settings.schema import Settings
-from agent.source.credentials import GitCredential
+from agent.source.credentials import GitCredential, SshLogin
 from tests.fakes.git_http import git_http
 from tests.fakes.repository import Repository
 
@@ -108,3 +108,43 @@ def test_each_source_is_looked_at_and_what_does_not_open_says_what_to_do(tmp_pat
     assert "/other.git" in found["bad"].trouble
     assert "add an entry for its host to `credentials`" in found["bad"].hint
     assert not (tmp_path / "run").exists()
+
+
+def test_credentials_that_change_hold_at_once_and_nothing_is_kept_of_those_that_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    monkeypatch.setenv("OLD_TOKEN", "old")
+    token, ssh = {"host": "git.example.com", "token": "env:OLD_TOKEN"}, {"host": "h", "ssh_key": f"file:{key}"}
+    opened = access(tmp_path / "room", credentials=[token, ssh])
+    source = Source(type="GIT", location=PLACE)
+    login = opened.accounts(Source(type="GIT", location="ssh://git@h/a/b"))
+    assert isinstance(login, SshLogin)
+    assert opened.accounts(source) is not None
+    opened.renew((Credential(host="git.example.com", token="new"),))
+    found = opened.accounts(source)
+    assert isinstance(found, GitCredential)
+    assert found.password.reveal() == "new"
+    assert opened.accounts(Source(type="GIT", location="ssh://git@h/a/b")) is None
+    assert login.key_file.read_text() == key.read_text(), "a fetch under way goes on"
+    del login
+    assert list((tmp_path / "room" / "ssh").iterdir()) == []
+    opened.renew(())
+    assert opened.accounts(source) is None
+
+
+def test_the_certificate_of_a_project_for_a_whole_organisation_is_believed_for_every_repository_there(
+    tmp_path: Path,
+) -> None:
+    pem = tmp_path / "ca.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x", "-keyout", "/dev/null"]
+    subprocess.run([*command, "-out", pem], check=True, capture_output=True)
+    scope = ScopeConfiguration(name="a", scope="GITHUB_ORGANIZATION", domain="git.example.com")
+    one = project("all", EVERY_REPOSITORY, f"file://{tmp_path}/ca.pem").evolve(
+        webhook=Webhook(scope_configuration=scope)
+    )
+    one = one.evolve(source=one.source.evolve(type="GITHUB_ENTERPRISE"))
+    opened = access(tmp_path / "room", one)
+    assert opened.ca_file(Source(type="GITHUB_ENTERPRISE", location=PLACE), None) is not None
+    assert opened.ca_file(Source(type="GITHUB_ENTERPRISE", location="https://other.example/a/b"), None) is None

@@ -108,6 +108,7 @@ class MemoryLedger:
         self.note: Any = {}
         self.history: list[dict[str, Any]] = []
         self.problems: list[str] = []
+        self.gaps: list[tuple[int, int, str]] = []
 
     def write(self, note: Any) -> None:
         self.note = dict(note)
@@ -115,6 +116,9 @@ class MemoryLedger:
 
     def lament(self, problem: str) -> None:
         self.problems.append(problem)
+
+    def lost(self, start: int, end: int, why: str) -> None:
+        self.gaps.append((start, end, why))
 
 
 class RecordingSink:
@@ -235,7 +239,7 @@ class StrictAws(Aws):
         super().__init__(region="us-east-1")
         self._logs = logs
 
-    def client(self, service: str, *, attempts: int = 4) -> Any:
+    def client(self, service: str, *, attempts: int = 4, patience: float = 60) -> Any:
         assert service == "logs"
         return self._logs
 

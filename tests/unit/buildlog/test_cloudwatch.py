@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from agent.aws import Aws, AwsRefused
-from agent.buildlog.cloudwatch import SETTLE_SECONDS, CloudWatchSink, stream_name
+from agent.buildlog.cloudwatch import (
+    SETTLE_SECONDS,
+    UNREADABLE_SECONDS,
+    CloudWatchSink,
+    stream_name,
+)
 from agent.buildlog.sink import Stretch
 from agent.buildlog.stamps import stamp
 from agent.buildlog.transcript import Transcript
@@ -95,6 +100,7 @@ def test_a_stream_that_somebody_deletes_is_made_again(bench):
         bench.deliver()
     bench.deliver()
     assert bench.logs.messages() == ["two"]
+    assert bench.ledger.gaps == [(0, 4, "the log stream was deleted while the build ran")]
 
 
 def test_a_big_log_arrives_whole_within_the_limits(bench):
@@ -190,6 +196,9 @@ def test_without_permission_to_read_a_batch_in_doubt_is_sent_again_and_that_is_s
     bench.logs.unreadable = True
     with pytest.raises(AwsUnavailable):
         bench.deliver()
+    with pytest.raises(AwsRefused):
+        bench.deliver()
+    bench.clock.at += UNREADABLE_SECONDS
     bench.deliver()
     bench.logs.unreadable = False
     assert bench.logs.messages() == ["one", "one"]
@@ -201,6 +210,7 @@ def test_lines_that_the_service_drops_are_a_problem(bench):
     bench.write(f"[Container] {stamp(bench.clock.at)} from the future\n".encode())
     bench.deliver()
     assert "1 in the future" in bench.ledger.problems[0]
+    assert bench.ledger.gaps == [(0, bench.offset, "CloudWatch Logs dropped events: in the future")]
 
 
 def test_times_never_go_back_over_batches_and_restarts(bench):

@@ -138,7 +138,9 @@ WEB = "name: web\nsource: {type: GIT, location: https://host/web.git}\nenvironme
 def test_right_projects_are_counted(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (home / "projects.d" / "web.yml").write_text(WEB)
     assert main(["projects", "check", "--config", str(home / "agent.yml")]) == 0
-    assert capsys.readouterr().err == "1 project: web\n"
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "1 project: web"
+    assert "`buildspecd projects check --sources`" in told[1], "who reads 'valid' must not think that sources open"
 
 
 def test_every_mistake_of_every_project_file_is_told(home: Path, capsys: pytest.CaptureFixture[str]) -> None:

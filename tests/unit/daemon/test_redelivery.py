@@ -151,12 +151,16 @@ def test_a_log_that_was_removed_is_given_up_and_that_is_said(office: Office) -> 
     assert office.later(REST_SECONDS) == 0
     now = office.stored(build)
     assert "removed" in now.logs.problems["output"]
+    assert [(gap.sink, gap.start, gap.end, gap.lines) for gap in now.logs.gaps] == [("cloudwatch", 0, 10, 1)]
+    assert (now.logs.bytes, now.logs.held("cloudwatch")) == (10, (0, 0))
     assert not now.logs.owing
 
 
 def test_after_two_weeks_nobody_tries_any_more(office: Office) -> None:
-    office.ended()
+    build = office.ended()
     assert office.later(KEPT_SECONDS + 1) == 0
+    assert [gap.reason for gap in office.stored(build).logs.gaps] == ["the sink took nothing for two weeks"]
+    assert not office.stored(build).logs.owing
 
 
 def test_a_daemon_that_goes_down_does_not_wait_for_a_sink(office: Office) -> None:

@@ -10,6 +10,7 @@ from agent.daemon.policy import Limits
 from agent.daemon.scheduler import LEASE_SECONDS, Scheduler, waiting_too_long
 from agent.kit.service import StopToken
 from agent.model.build import Build
+from agent.model.cause import Cause
 from agent.model.phase import PhaseContext, PhaseType
 from agent.model.status import Status
 from agent.pipeline.job import Job, LetGo
@@ -98,7 +99,7 @@ def test_a_build_that_sets_out_has_left_the_queue_phase_and_that_is_told(yard: Y
 
 def test_a_draining_daemon_takes_no_new_build(yard: Yard) -> None:
     yard.add(a_build(1))
-    yard.scheduler.draining.set()
+    yard.scheduler.gate.drain()
     assert yard.turn() == []
 
 
@@ -126,7 +127,7 @@ def test_a_waiting_build_that_is_stopped_never_sets_out(yard: Yard) -> None:
 
 def test_a_build_that_waited_too_long_times_out_also_while_the_daemon_drains(yard: Yard) -> None:
     yard.add(a_build(1, project=a_project(queued_timeout_in_minutes=5)))
-    yard.scheduler.draining.set()
+    yard.scheduler.gate.drain()
     yard.clock.at += 301
     yard.turn()
     build = yard.stored(1)
@@ -209,11 +210,57 @@ def place(stop: str = "") -> Place:
 )
 def test_a_waiting_build_ends_when_it_is_asked_to_or_waited_too_long(later: float, stop: str, status: Status) -> None:
     build = a_build(1, project=a_project(queued_timeout_in_minutes=5))
-    assert waiting_too_long(build, place(stop), NOON + later)[0] is status
+    assert waiting_too_long(build, place(stop), later)[0] is status
 
 
 def test_the_context_says_why_a_waiting_build_ended() -> None:
     build = a_build(1, project=a_project(queued_timeout_in_minutes=5))
-    assert waiting_too_long(build, place("enough"), NOON)[1] == PhaseContext(message="enough")
-    late = waiting_too_long(build, place(), NOON + 301)[1]
+    assert waiting_too_long(build, place("enough"), 0)[1] == PhaseContext(message="enough")
+    late = waiting_too_long(build, place(), 301)[1]
     assert str(late) == "BUILD_TIMED_OUT: Build waited in the queue for more than 5 minutes."
+
+
+def test_a_build_that_waits_for_the_disk_says_so_and_is_no_users_fault_when_its_time_is_over(yard: Yard) -> None:
+    why = ["waiting for disk space"]
+    yard.scheduler.hold = lambda: why[0]
+    yard.add(a_build(1, project=a_project(queued_timeout_in_minutes=5)), a_build(2))
+    assert yard.turn() == []
+    assert yard.scheduler.held == "waiting for disk space"
+    yard.clock.at += 301
+    yard.turn()
+    assert (yard.stored(1).timed_out, yard.stored(1).cause) == (True, Cause.HOST_DISK_FULL)
+    why[0] = ""
+    assert yard.turn() == [2]
+
+
+def test_a_build_whose_record_cannot_be_read_holds_up_no_other(yard: Yard) -> None:
+    yard.add(a_build(1), a_build(2))
+    yard.database.execute("UPDATE builds SET document = 'broken' WHERE number = 1")
+    assert yard.turn() == [2]
+    assert [place.build for place in yard.queue.places()] == [a_build(1).id, a_build(2).id]
+
+
+class JumpingClock(ManualClock):
+    """A clock whose wall clock is set while the machine runs on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = 0.0
+
+    def now(self) -> float:
+        return self.at + self.offset
+
+
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_a_wall_clock_that_is_set_ends_no_waiting_build_and_keeps_none(yard: Yard, jump: float) -> None:
+    clock = JumpingClock()
+    yard.scheduler.clock = clock
+    yard.scheduler.gate.drain()
+    yard.add(a_build(1))
+    yard.turn()
+    clock.offset = jump
+    yard.turn()
+    assert yard.stored(1).status is Status.IN_PROGRESS
+    clock.at += yard.stored(1).project.queued_timeout_in_minutes * 60 + 1
+    yard.turn()
+    assert yard.stored(1).timed_out

@@ -11,7 +11,8 @@ from agent.container.spec import ContainerState
 from agent.errors import ContainerDied, ContainerLost
 from agent.model.phase import PhaseType
 from agent.model.status import Status
-from agent.pipeline.commands import Remedy, death, remedy
+from agent.pipeline.commands import Remedy, remedy
+from agent.pipeline.deaths import Evidence, death, told
 from agent.pipeline.job import verdict
 from tests.unit.store.samples import NOON, a_build
 
@@ -52,6 +53,7 @@ def test_a_restart_finds_a_remedy_for_everything(result: Result | None, containe
         (None, ContainerLost, "CONTAINER_LOST", "it is gone"),
         (state(exit_code=137), ContainerLost, "CONTAINER_LOST", "exit status 137"),
         (state(exit_code=0), ContainerLost, "CONTAINER_LOST", "exit status 0"),
+        (state(exit_code=255), ContainerLost, "CONTAINER_LOST", "the Docker engine was restarted"),
         (state(exit_code=1), ContainerLost, "CONTAINER_LOST", "exit status 1"),
         (state(exit_code=137, oom=True), ContainerDied, "OUT_OF_MEMORY", "ran out of memory"),
         (state(exit_code=127, oom=True), ContainerDied, "OUT_OF_MEMORY", "ran out of memory"),
@@ -71,6 +73,15 @@ def test_a_dead_container_is_the_users_or_ours_and_says_why(
     assert died.hint
     assert died.status is (Status.FAILED if error is ContainerDied else Status.FAULT)
     assert not died.retry
+
+
+def test_a_death_of_memory_names_whom_it_hit_as_far_as_that_is_known() -> None:
+    whole = Evidence(victim="cc1plus (process 7 of the host)", command="make")
+    assert death(state(oom=True), whole).message.endswith(
+        "it ran out of memory: the kernel killed cc1plus (process 7 of the host); while running make"
+    )
+    assert told(Evidence(command="make")) == ", while running make"
+    assert told(Evidence()) == ""
 
 
 GRAVITY = [Status.STOPPED, Status.FAULT, Status.TIMED_OUT, Status.FAILED, Status.SUCCEEDED]

@@ -219,6 +219,40 @@ def test_what_was_taken_up_holds_at_once_after_a_restart_without_the_repository(
     assert following.projects == ["aa"]
 
 
+def test_whatever_becomes_of_the_branch_the_last_good_commit_holds_also_over_a_restart(
+    following: Following, repository: Repository
+) -> None:
+    following.look()
+    good = following.follower.state.revision
+
+    def stands(*, refused: str, word: str) -> None:
+        for again in (False, True):
+            if again:
+                following.restart()
+            following.look()
+            state = following.follower.state
+            assert (following.projects, state.revision, state.refused) == (["web"], good, refused)
+            assert word in "".join((*state.problems, state.trouble))
+
+    bad = repository.commit("no YAML", **{"projects.d__web.yml": "name: ["})
+    stands(refused=bad, word="projects.d/web.yml:1")
+    git(repository.work, "reset", "-q", "--hard", good)
+    git(repository.work, "rm", "-q", "-r", "projects.d")
+    empty = repository.commit("force-pushed, and without projects", readme="x")
+    stands(refused=empty, word="projects")
+    git(repository.bare, "update-ref", "-d", "refs/heads/main")
+    stands(refused=empty, word="main")
+    repository.bare.rename(repository.bare.with_suffix(".gone"))
+    stands(refused=empty, word="no git repository there")
+    repository.bare.with_suffix(".gone").rename(repository.bare)
+    git(repository.work, "checkout", "-q", "--orphan", "anew")
+    anew = repository.commit("another history", **{"projects.d__b.yml": a_project("bb")})
+    repository.push("HEAD:refs/heads/main")
+    following.look()
+    assert (following.projects, following.follower.state.revision) == (["bb"], anew)
+    assert following.follower.state.trouble == ""
+
+
 def test_a_repository_that_does_not_answer_is_asked_less_and_less_often(
     following: Following, repository: Repository
 ) -> None:

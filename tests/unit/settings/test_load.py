@@ -45,10 +45,23 @@ def test_every_setting_has_a_variable_that_wins_over_the_file(tmp_path: Path) ->
         ("builds", "stop_grace"): "1m30s",
         ("poll", "every"): "5m",
         ("poll", "slowest"): "1h",
+        ("git", "spare_trees"): "2d",
         ("queue", "url"): "https://sqs.eu-central-1.amazonaws.com/123456789012/q",
         ("queue", "wait"): "10s",
         ("webhooks", "allow_unsigned"): "true",
+        ("webhooks", "sns_topics"): "[arn:aws:sns:eu-central-1:123456789012:pushes]",
         ("images", "rewrite"): "{a/: b/}",
+        **{
+            ("retention", name): "20d"
+            for name in ("builds", "logs", "failed_workspaces", "caches", "mirrors", "images")
+        },
+        **{("retention", name): "7" for name in ("builds_count", "builds_least", "failed_workspaces_count")},
+        **{("retention", name): "7MiB" for name in ("logs_size", "failed_workspaces_size", "caches_size")},
+        ("host", "watch_interruptions"): "off",
+        ("host", "lifecycle_grace"): "7s",
+        ("disk", "reserve"): "7%",
+        ("disk", "build_quota"): "7GiB",
+        ("disk", "log_quota"): "7GB",
         ("credentials",): "[{host: github.com, token: env:TOKEN}]",
         ("log", "level"): "debug",
         ("log", "format"): "json",

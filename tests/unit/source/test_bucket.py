@@ -151,6 +151,20 @@ def test_what_is_not_there_is_told_in_words_that_name_it(cloud: Place, aws: Aws,
     assert "not an object or a folder" in cloud.refused("UPPER").message
 
 
+def test_an_object_that_was_deleted_opens_by_an_older_version_and_says_so(cloud: Place, aws: Aws, bucket: str) -> None:
+    client = aws.client("s3")
+    client.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = client.put_object(Bucket=bucket, Key="k.zip", Body=packed(a="1"))["VersionId"]
+    marker = client.delete_object(Bucket=bucket, Key="k.zip")["VersionId"]
+    gone = cloud.refused(f"{bucket}/k.zip")
+    assert gone.message.startswith("NoSuchKey: ")
+    assert "by the id of an older version" in gone.hint
+    assert "and not of a delete marker" in cloud.refused(f"{bucket}/k.zip", marker).hint
+    assert cloud.fetch(f"{bucket}/k.zip", version) == Revision(version=version)
+    client.delete_object(Bucket=bucket, Key="k.zip", VersionId=version)
+    assert "version does not exist" in cloud.refused(f"{bucket}/k.zip", version).message
+
+
 def test_a_bucket_that_denies_is_told_with_the_permission_that_is_missing(cloud: Place, aws: Aws, bucket: str) -> None:
     aws.client("s3").put_object(Bucket=bucket, Key="k.zip", Body=packed(a="1"))
     policy = (

@@ -122,3 +122,12 @@ def test_a_key_that_is_none_is_said_without_showing_it(host: GitHub, key: str) -
         apps().token(app_of(host), Secret(key), "acme/shop")
     assert "AAAA" not in str(caught.value)
     assert host.asked == []
+
+
+def test_the_tokens_of_an_app_that_is_named_no_more_are_forgotten(host: GitHub) -> None:
+    tokens, app = apps(), app_of(host, installation=77)
+    first = tokens.token(app, KEY, "acme/shop")
+    tokens.keep_only({app})
+    assert tokens.token(app, KEY, "acme/shop") == first
+    tokens.keep_only({app_of(host, id=99)})
+    assert tokens.token(app, KEY, "acme/shop") != first

@@ -106,6 +106,22 @@ def test_a_credential_is_not_sent_to_the_server_that_another_redirects_to(
         assert {header for _, header in evil.requests} == {None}
 
 
+def test_a_repository_that_was_renamed_is_followed_with_its_credential_and_the_new_address_is_told(
+    repository: Repository, tmp_path: Path
+) -> None:
+    with git_http(repository.bare.parent, LOGIN) as server:
+        server.moved = {"/old/name.git": "/app.git"}
+        source, sources = Source(type="GIT", location=f"{server.url}/old/name.git"), sources_with(tmp_path, LOGIN)
+        assert sources.fetch(source, "main", tmp_path / "ws", quiet).sha == repository.head
+        heads = sources.heads(source, ["refs/heads/*"])
+        assert (heads.head, heads.moved_to) == (repository.head, f"{server.url}/app.git/")
+        assert LOGIN[1] not in heads.moved_to
+        server.moved = {}
+        with pytest.raises(SourceNotFound, match=r"old/name\.git") as caught:
+            sources.fetch(source, "main", tmp_path / "ws", quiet)
+        assert "renamed" in caught.value.hint
+
+
 def test_two_credentials_never_share_a_mirror(repository: Repository, tmp_path: Path) -> None:
     source = Source(type="GIT", location="https://h/app.git")
     paths = {sources_with(tmp_path, login).mounts([source]) for login in (None, LOGIN, ("x-access-token", "other"))}

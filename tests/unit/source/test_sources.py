@@ -116,6 +116,26 @@ def test_what_does_not_exist_is_named(
     assert caught.value.hint
 
 
+def test_every_form_of_a_source_version_leads_to_its_commit(
+    sources: Sources, repository: Repository, tmp_path: Path
+) -> None:
+    repository.run("tag", "v1")
+    repository.push("v1", "HEAD:refs/merge-requests/7/head", "HEAD:refs/pull/8/head")
+    older, head = repository.head, repository.commit("newer")
+    forms = {
+        "main": head, "v1": older, "refs/heads/main": head, "refs/tags/v1": older, "pr/8": older, older: older,
+        "refs/pull/8/head": older, "refs/merge-requests/7/head": older, f"refs/heads/main^{{{older}}}": older,
+        f"main^{{{older}}}": older, f"refs/pull/8/head^{{{older}}}": older, f"pr/8^{{{older}}}": older,
+    }  # fmt: skip
+    for depth in (0, 1):
+        for form, commit in forms.items():
+            found = sources.fetch(source(repository, gitCloneDepth=depth), form, tmp_path / "ws", quiet)
+            assert (found.sha, git(tmp_path / "ws", "rev-parse", "HEAD")) == (commit, commit), (form, depth)
+    with pytest.raises(SourceNotFound, match=older[:8]) as caught:
+        sources.fetch(source(repository), older[:8], tmp_path / "ws", quiet)
+    assert "all of its 40 digits" in caught.value.hint
+
+
 def test_a_repository_that_does_not_exist_is_named(sources: Sources, tmp_path: Path) -> None:
     gone = Source(type="GIT", location=f"file://{tmp_path}/gone.git")
     with pytest.raises(SourceNotFound, match=r"gone\.git"):

@@ -137,3 +137,22 @@ def test_a_key_that_cannot_be_used_is_said_without_showing_it(tmp_path: Path) ->
             keys.file_of(Secret(text), "of x")
         assert "ghp_token" not in str(caught.value)
     assert not (tmp_path / "keys").exists()
+
+
+def test_a_key_that_nobody_needs_any_more_is_wiped_and_one_in_use_when_its_fetch_ends(tmp_path: Path) -> None:
+    keys = SshKeys(tmp_path / "keys")
+    text, other = Secret(keygen(tmp_path / "k")), Secret(keygen(tmp_path / "o"))
+    in_use = SshLogin(keys.file_of(text, "x"), hold=keys.held(text, "x"))
+    idle = keys.file_of(other, "y")
+    linked = tmp_path / "linked"  # shows what became of the content
+    linked.hardlink_to(idle)
+    keys.let_go()
+    assert in_use.key_file.read_text() == text.reveal()
+    assert not idle.exists()
+    assert set(linked.read_bytes()) == {0}
+    again = keys.held(text, "x")
+    assert again.file != in_use.key_file
+    was = in_use.key_file
+    del in_use
+    assert not was.exists()
+    assert again.file.read_text() == text.reveal(), "the end of the old fetch takes nothing from the new one"

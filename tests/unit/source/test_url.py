@@ -20,7 +20,9 @@ def test_a_login_inside_a_url_is_taken_out_of_it() -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "-oProxyCommand=x", "--upload-pack=x", "ext::sh -c x", "ext::sh", "file://host/x", "ftp://h/x", "https:///x",
-     "https://h/\nx", "relative/path", "ssh://-oProxyCommand=x/y", "http://h:port/x", "host:-x", "fd::17"],
+     "https://h/\nx", "relative/path", "ssh://-oProxyCommand=x/y", "http://h:port/x", "host:-x", "fd::17",
+     "git@-x:y", "ssh://-oProxyCommand=x@h/y", "ssh://a;id/x", "ssh://`id`/x", "ssh://u$(id)@h/x", "a$(id)@h:x",
+     "https://h|id/x"],
 )  # fmt: skip
 def test_a_hostile_or_meaningless_location_is_refused(text: str) -> None:
     with pytest.raises(SourceRefused):
@@ -53,3 +55,11 @@ def test_a_relative_submodule_url_counts_from_its_parent(parent: str, text: str,
 
 def test_logins_are_cut_out_of_texts() -> None:
     assert without_logins("fatal: 'https://u:p@h/x' and http://t@k/") == "fatal: 'https://h/x' and http://k/"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["https://[2001:db8::1]:8443/x", "git@[::1]:x", "https://my_host.example/x", "ssh://APKA1@h.example:22/v1/repos/x"],
+)
+def test_unusual_hosts_and_users_are_taken(text: str) -> None:
+    assert parse(text)[0].text == text

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent.errors import SourceNotFound
-from agent.source.version import Version, is_ref_name, parse
+from agent.model.project import Source
+from agent.source.version import Version, is_ref_name, parse, parse_for
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 
@@ -44,9 +45,32 @@ def test_a_hostile_name_is_refused_before_git_sees_it(name: str) -> None:
     assert not is_ref_name(name)
 
 
-def test_bitbucket_has_no_pull_request_form() -> None:
-    with pytest.raises(SourceNotFound, match="pull request"):
-        parse("pr/3", pull_requests=False)
+@pytest.mark.parametrize(
+    ("kind", "location", "ref"),
+    [
+        ("GITHUB", "https://github.com/a/b", "refs/pull/3/head"),
+        ("GITHUB_ENTERPRISE", "https://ghe.example/a/b", "refs/pull/3/head"),
+        ("GITLAB", "https://gitlab.com/a/b", "refs/merge-requests/3/head"),
+        ("GITLAB_SELF_MANAGED", "https://git.example/a/b", "refs/merge-requests/3/head"),
+        ("GIT", "git@gitlab.com:a/b.git", "refs/merge-requests/3/head"),
+        ("GIT", "/srv/app.git", "refs/pull/3/head"),
+        ("BITBUCKET", "https://bitbucket.org/a/b", None),
+        ("GIT", "https://bitbucket.org/a/b", None),
+        ("CODECOMMIT", "https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/a", None),
+        ("GIT", "codecommit::eu-west-1://a", None),
+    ],
+)
+def test_a_pull_request_is_another_ref_on_each_kind_of_server(kind: str, location: str, ref: str | None) -> None:
+    source = Source.model_validate({"type": kind, "location": location})
+    assert parse_for(source, "main") == Version(name="main")
+    if ref:
+        assert parse_for(source, "pr/3") == Version(ref=ref)
+        assert parse_for(source, f"pr/3^{{{SHA}}}") == Version(ref=ref, sha=SHA)
+        return
+    for text in ("pr/3", f"pr/3^{{{SHA}}}"):
+        with pytest.raises(SourceNotFound, match="has no pull request form") as caught:
+            parse_for(source, text)
+        assert "BRANCH^{COMMIT}" in caught.value.hint
 
 
 def test_a_commit_is_fetched_through_the_ref_that_it_was_seen_on() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
+import structlog.testing
 
 from agent.errors import AwsUnavailable, BuildspecdError, GitUnavailable, SourceNotFound
 from agent.kit.clock import SystemClock
@@ -44,7 +45,10 @@ class Remote:
         found = self.heads[location.rpartition("/")[2]]
         prefixes = tuple(name.removesuffix("*") for name in names)
         return Heads(
-            {ref: sha for ref, sha in found.refs.items() if ref.startswith(prefixes)}, found.default, found.head
+            {ref: sha for ref, sha in found.refs.items() if ref.startswith(prefixes)},
+            found.default,
+            found.head,
+            found.moved_to,
         )
 
 
@@ -206,6 +210,29 @@ def test_filters_hold_for_polled_changes() -> None:
     assert bench.look() == [f"git:web:refs/heads/release/1:-..{C}"]
     paths = Bench(remote, filtered(WebhookFilter(type="FILE_PATH", pattern="^src/")))
     assert paths.look() == []
+
+
+@pytest.mark.parametrize(
+    "ref", ["refs/heads/-x", "refs/heads/a\x1b[2Jb", "refs/heads/--upload-pack=id", "refs/tags/a b"]
+)
+def test_a_ref_with_a_hostile_name_is_built_by_its_commit_and_its_name_goes_no_further(ref: str) -> None:
+    remote = Remote(web=heads(A))
+    bench = Bench(remote, target(webhook=Webhook(filter_groups=((PUSH,),))))
+    bench.look()
+    remote.heads["web"] = Heads({MAIN: A, ref: B}, MAIN, A)
+    bench.look()
+    request = bench.requests[-1]
+    assert (request.source_version, request.source_ref) == (B, None)
+
+
+def test_a_repository_that_was_renamed_is_told_once_with_its_new_address() -> None:
+    remote = Remote(web=Heads({MAIN: A}, MAIN, A, "https://host/new-name.git/"))
+    bench = Bench(remote, target())
+    with structlog.testing.capture_logs() as told:
+        assert len(bench.look()) == 1
+        bench.look()
+    assert [entry["moved_to"] for entry in told] == ["https://host/new-name.git/"]
+    assert "was renamed" in told[0]["event"]
 
 
 def test_a_cursor_moves_only_after_the_request_was_taken() -> None:

@@ -51,6 +51,7 @@ class Bench:
     offline: bool = False
     kill: str = ""
     submitted: dict[str, BuildRequest] = field(default_factory=dict)
+    history: dict[str, list[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.numbers = itertools.count(1)
@@ -62,6 +63,7 @@ class Bench:
             cursors=cursors,
             transaction=self.database.transaction,
             heads=self.heads,
+            pass_over=lambda key, by: Requests(self.database).pass_over(key, by, next(self.numbers)),
         )
         self.poll = Poll(
             projects=lambda: [PollTarget(self.project, 30)],
@@ -105,19 +107,22 @@ class Bench:
             number = next(self.numbers)
             self.submitted[str(number)] = request
             known.remember(key, str(number), "", float(number))
+        elif known.find(key) is None:
+            known.pass_over(key, None, next(self.numbers))
         if self.kill == "after":
             raise Killed
 
     @property
     def builds(self) -> dict[str, BuildRequest]:
         """The requests of all builds by their keys, in the order of asking."""
-        rows = self.database.rows("SELECT key, build FROM requests ORDER BY created")
+        rows = self.database.rows("SELECT key, build FROM requests WHERE build != '' ORDER BY created")
         return {str(key): self.submitted[str(number)] for key, number in rows}
 
     def push(self, ref: str = MAIN, to: str | None = None) -> GitPush:
         """Move a ref of the remote; return the event that tells of it."""
         old, new = self.refs.get(ref), to or f"{next(self.numbers):040x}"
         self.refs[ref] = new
+        self.history.setdefault(ref, []).append(new)
         return GitPush("eu-central-1", "web", ref, old, new, "arn:aws:iam::1:user/alice")
 
     def tell(self, *happenings: Happening) -> None:
@@ -130,6 +135,18 @@ class Bench:
     def built(self) -> list[str]:
         """Return the commits, or versions, of all builds; the first asked for comes first."""
         return [request.source_version or "" for request in self.builds.values()]
+
+    def unaccounted(self, ref: str) -> list[str]:
+        """Return the commits of *ref* that were not built, and for which no later one is said to stand."""
+        line = self.history.get(ref, [])
+        asked = [one for one in self.builds.values() if one.source_ref == ref and one.source_version in line]
+        spans = [(one.previous_revision, one.source_version or "") for one in asked if one.previous_revision]
+        spans += [(None, one.source_version or "") for one in asked[:1]]
+        spans += [(one.old, one.new) for one in Requests(self.database).passed("web") if one.ref == ref]
+        covered = {one.source_version for one in asked}
+        for old, new in spans:
+            covered |= set(line[line.index(old) + 1 if old in line else 0 : line.index(new) + 1])
+        return [commit for commit in line if commit not in covered]
 
 
 def test_a_push_that_is_told_and_polled_is_built_once_whoever_comes_first() -> None:
@@ -187,6 +204,37 @@ def test_steps_that_polling_went_past_are_not_built_when_they_are_told_late() ->
     bench.look()
     bench.tell(steps[1], steps[0], steps[2], steps[1])
     assert bench.built()[1:] == [steps[2].new]
+
+
+def test_what_a_build_stands_for_is_kept() -> None:
+    bench = Bench()
+    bench.tell(bench.push())
+    lost, told, late, last = (bench.push() for _ in range(4))
+    bench.tell(last)
+    (_, request) = bench.builds.values()
+    assert (request.previous_revision, request.source_version) == (lost.old, last.new), "it stands for all between"
+    bench.tell(late, told, last, late)
+    passed = Requests(bench.database).passed("web", last.new)
+    assert [(one.ref, one.old, one.new, one.by) for one in passed] == [
+        (MAIN, late.old, late.new, last.new),
+        (MAIN, told.old, told.new, last.new),
+    ]
+    assert bench.unaccounted(MAIN) == []
+    first = Bench()
+    old, new = first.push(), first.push()
+    first.tell(new, old)
+    assert (first.built(), first.unaccounted(MAIN)) == ([new.new], [])
+
+
+def test_filters_look_at_all_that_a_build_stands_for() -> None:
+    bench = Bench()
+    asked = []
+    bench.arrivals.change = lambda source, ref, old, new: (asked.append((old, new)) or ["src/a.py"], "message")
+    bench.groups = ((*EVERYTHING, WebhookFilter(type="FILE_PATH", pattern="^src/")),)
+    bench.tell(start := bench.push())
+    bench.push()
+    bench.tell(step := bench.push())
+    assert asked[-1] == (start.new, step.new), "the event between the two was lost"
 
 
 def test_a_forced_push_back_is_built_again_and_an_echo_of_it_is_not() -> None:
@@ -345,6 +393,9 @@ def test_whatever_happens_to_the_events_every_last_head_is_built_once(
     built = bench.built()
     assert len(built) == len(set(built)), "a commit was built twice"
     followed = {MAIN: bench.refs.get(MAIN)} if not filtered else bench.refs
+    for ref in followed if seen or not polling else ():
+        ours = set(bench.unaccounted(ref))
+        assert ours <= {seen.get(ref)}, "a commit was passed over, and nothing is known of it"
     if seen or not polling:
         assert [ref for ref, head in followed.items() if head and head not in built and seen.get(ref) != head] == []
 
@@ -375,6 +426,7 @@ def test_an_upload_is_built_once_by_events_and_polling_and_in_the_state_that_it_
     bench.look()
     bench.tell(Upload("box", "in/web.zip", "02"), Upload("box", "in/web.zip", "03"), event)
     assert bench.built() == ["v1", "v3"]
+    assert [request.previous_revision for request in bench.builds.values()] == [None, "v1"], "v2 is between the two"
     assert next(iter(bench.builds.values())).initiator == "buildspecd/sqs"
 
 

@@ -76,7 +76,14 @@ def test_what_only_we_know_is_under_our_own_key(running: Build) -> None:
     assert build_json(build)["buildspecd"] == {
         "steps": ["provision"],
         "cache": {"restored": "hit", "saved": True, "files": 3},
-        "logs": {"bytes": 10, "lines": 2, "delivered": {"s3": 10}, "problems": {}},
+        "logs": {
+            "bytes": 10,
+            "lines": 2,
+            "delivered": {"s3": 10},
+            "deliveredLines": {"s3": 2},
+            "gaps": [],
+            "problems": {},
+        },
         "sourceRef": "refs/heads/main",
         "retryOf": "web:1",
         "timedOut": False,

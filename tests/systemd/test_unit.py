@@ -1,0 +1,131 @@
+"""The shipped unit: what systemd thinks of it, and what becomes of it and of its builds when things go wrong."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.systemd.host import UNIT, Host, booted
+
+MOST_EXPOSED = 3.0
+WATCHDOG_SECONDS = 5
+PROJECT = """
+name: web
+source:
+  type: NO_SOURCE
+  buildspec: |
+    version: 0.2
+    phases:
+      build:
+        commands:
+          - 'i=0; until [ -e "$CODEBUILD_SRC_DIR/go" ]; do echo "line $i"; i=$((i+1)); sleep 0.2; done; echo "last $i"'
+environment: {type: LINUX_CONTAINER, image: "buildspecd-test/debian:1", computeType: BUILD_GENERAL1_SMALL}
+"""
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with booted({"WatchdogSec": f"{WATCHDOG_SECONDS}s"}) as host:
+        host.run("systemctl", "start", "buildspecd")
+        yield host
+
+
+def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
+    _needs_systemd_analyze()
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("/opt/buildspecd/bin/buildspecd serve", "/bin/true serve"))
+    done = subprocess.run(["systemd-analyze", "verify", unit], capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_the_unit_exposes_little() -> None:
+    _needs_systemd_analyze()
+    command = ["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT]
+    told = subprocess.run(command, capture_output=True, text=True).stdout
+    score = re.search(r"Overall exposure level for \S+: ([\d.]+)", told)
+    assert score, told
+    assert float(score[1]) < MOST_EXPOSED, told
+
+
+def test_the_service_is_ready_when_it_says_so(host: Host) -> None:
+    assert host.show("ActiveState") == "active"
+    assert host.show("Type") == "notify"
+    checks = {check["name"]: check for check in host.json("doctor")["checks"]}
+    assert "fail" not in {check["status"] for check in checks.values()}, checks
+
+
+def test_a_reload_takes_up_a_new_project(host: Host) -> None:
+    (host.etc / "projects.d" / "web.yml").write_text(PROJECT)
+    host.run("systemctl", "reload", "buildspecd")
+    host.until(lambda: "1 project" in host.show("StatusText"), "systemd is told of the project")
+    assert [one["name"] for one in host.json("projects", "list")["projects"]] == ["web"]
+    assert host.show("ActiveState") == "active"
+
+
+def test_a_build_outlives_restarts_kills_and_a_daemon_that_hangs(host: Host) -> None:
+    (host.etc / "projects.d" / "web.yml").write_text(PROJECT)
+    host.run("systemctl", "reload", "buildspecd")
+    build = host.json("start", "web")["id"]
+    workspace = host.shared / "state" / "builds" / build.partition(":")[2] / "workspace"
+
+    def lines() -> list[str]:
+        return re.findall(r"^line (\d+)$", host.buildspecd("logs", build), re.MULTILINE)
+
+    def goes_on(what: str) -> None:
+        before = len(lines())
+        host.until(lambda: len(lines()) > before, f"the build goes on after {what}")
+
+    host.until(lines, "the build says something")
+    host.run("systemctl", "restart", "buildspecd")
+    goes_on("a restart")
+
+    first = host.show("MainPID")
+    host.run("systemctl", "kill", "--signal=KILL", "buildspecd")
+    host.until(lambda: _answers(host, other_than=first), "systemd starts it again after a kill")
+    goes_on("a kill")
+
+    first = host.show("MainPID")
+    host.run("systemctl", "kill", "--signal=STOP", "buildspecd")
+    host.until(lambda: _answers(host, other_than=first), "systemd ends one that hangs, and starts another")
+    assert "Watchdog timeout" in host.journal()
+    goes_on("the watchdog")
+
+    host.run("systemctl", "stop", "buildspecd")
+    host.run("systemctl", "start", "buildspecd")
+    (workspace / "go").touch()
+    host.until(lambda: host.json("show", build)["buildComplete"], "the build ends")
+    ended = host.json("show", build)
+    seen = lines()
+    assert ended["buildStatus"] == "SUCCEEDED", f"{ended['phases'][-3:]}"
+    assert seen == [str(number) for number in range(len(seen))]
+    assert f"last {len(seen)}" in host.buildspecd("logs", build)
+    assert not workspace.exists()
+
+
+def test_settings_that_cannot_be_used_end_the_service_for_good_and_say_why(host: Host) -> None:
+    settings = host.etc / "agent.yml"
+    good = settings.read_text()
+    try:
+        settings.write_text(good + "biulds: {max_concurrent: 4}\n")
+        host.run("systemctl", "restart", "buildspecd", check=False)
+        assert (host.show("ActiveState"), host.show("ExecMainStatus")) == ("failed", "2")
+        assert re.search(r"agent\.yml:\d+:\d+: .*biulds", host.journal())
+    finally:
+        settings.write_text(good)
+        host.run("systemctl", "reset-failed", "buildspecd")
+        host.run("systemctl", "start", "buildspecd")
+
+
+def _answers(host: Host, *, other_than: str) -> bool:
+    state, process = host.show("ActiveState"), host.show("MainPID")
+    return state == "active" and process not in ("0", other_than)
+
+
+def _needs_systemd_analyze() -> None:
+    if shutil.which("systemd-analyze") is None:
+        pytest.skip("needs systemd-analyze: apt-get install systemd")

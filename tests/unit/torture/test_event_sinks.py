@@ -1,0 +1,55 @@
+"""The event sinks against an AWS that breaks: every event at least once, in order per build, and none that blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.notify.cloudwatch import CloudWatch
+from agent.notify.delivery import Delivery, Sink
+from agent.notify.eventbridge import EventBridge
+from agent.store.outbox import Outbox
+from agent.torture.cloud import CloudServer, Fault
+from tests.unit.notify.builds import told_by
+from tests.unit.store.samples import ManualClock, a_build, a_database
+from tests.unit.torture.clients import Clients
+
+KINDS = ("throttle", "error", "unavailable", "expired", "reset", "lost-answer", "truncated", "garbage", "partial")
+
+
+def deliver(outbox: Outbox, sink: Sink, clock: ManualClock) -> None:
+    """Deliver all that waits, however often it fails."""
+    delivery = Delivery(sink, outbox, clock)
+    for _ in range(2000):
+        delivery.turn()
+        if not outbox.pending(sink.name, 1):
+            return
+    pytest.fail(delivery.trouble)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_under_any_mixture_of_faults_each_event_is_told_and_those_of_a_build_in_order(
+    tmp_path: Path, seed: int
+) -> None:
+    outbox, clock = Outbox(a_database(tmp_path)), ManualClock()
+    builds = [told_by(a_build(number)) for number in range(1, 6)]
+    for events in zip(*builds, strict=True):
+        for event in events:
+            outbox.add(event)
+    with CloudServer(seed=seed, now=clock.now) as cloud:
+        clients = Clients(cloud)
+        for kind in KINDS:
+            cloud.add(Fault(kind, chance=0.06))
+        deliver(outbox, EventBridge(clients), clock)
+        deliver(outbox, CloudWatch(clients, "buildspecd"), clock)
+        assert cloud.done()
+        for events in builds:
+            arn = events[0].build.arn
+            told = [entry["Detail"] for entry in cloud.events() if entry["Resources"] == [arn]]
+            words = [str(one.get("completed-phase") or one["build-status"]) for one in told]
+            first_told = sorted(set(words), key=words.index)
+            assert first_told == [str(event.completed_phase or event.build.status) for event in events]
+        names = [one["MetricName"] for one in cloud.metrics()]
+        assert names.count("Builds") >= 10
+        assert names.count("SucceededBuilds") >= 10
