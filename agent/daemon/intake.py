@@ -62,8 +62,9 @@ class Intake:
     def submit(self, request: BuildRequest, token: str | None = None) -> Build:
         """Store and queue a build, or return the one that the same request made before.
 
-        Raises `ProjectUnknown`, or `RequestInvalid` for overrides that make no sense and for a token that was used
-        with another request (service.md 5.4).
+        It is on the disk when this returns, so that a trigger may forget it. Raises `ProjectUnknown`, or
+        `RequestInvalid` for overrides that make no sense and for a token that was used with another request
+        (service.md 5.4).
         """
         project = self.projects(request.project)
         if project is None:
@@ -89,14 +90,14 @@ class Intake:
 
     def _repeat(self, old: Build, initiator: str, chain: AutoRetry) -> Build:
         """Store and queue *old* once more. What is repeated is an old commit: it takes no newer build's place."""
-        with self.database.transaction():
+        with self.database.transaction(lasting=True):
             build = self._made(repeated(old, initiator), old.project).evolve(auto_retry=chain)
             self.recorder.add(build)
         self.wake()
         return build
 
     def _store(self, request: BuildRequest, project: Project, token: str | None) -> Build:
-        with self.database.transaction():
+        with self.database.transaction(lasting=True):
             known = self._known(request, token)
             if known:
                 return known

@@ -83,7 +83,7 @@ class Recorder:
         at = self._clock.now()
         ended = build.entered(PhaseType.COMPLETED, at)
         ended = ended.evolve(status=status, end_time=ended.phases[-1].start_time, paused_since=None)
-        with self._database.transaction():
+        with self._database.transaction(lasting=True):
             if following := self.successor(ended):
                 ended = ended.evolve(auto_retry=ended.auto_retry.evolve(next=following.arn))
             self._builds.save(ended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import threading
@@ -40,6 +41,7 @@ class Database:
         self._path = path
         self._lock = threading.RLock()
         self._depth = 0
+        self._lasting = False
         with self._translated():
             # isolation_level None: transactions are ours to begin and end
             place = "file::memory:" if path.name == ":memory:" else path.absolute().as_uri()
@@ -53,16 +55,23 @@ class Database:
             self._migrate()
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All or nothing, on disk when the block ends. A block inside a block joins the outer one."""
+    def transaction(self, *, lasting: bool = False) -> Iterator[None]:
+        """All or nothing when the block ends, whoever kills us then. A block inside a block joins the outer one.
+
+        With *lasting* it outlives a power cut, too, once the outermost block has ended: for what somebody else forgets
+        as soon as we have it (a queue's message, a git host's delivery).
+        """
+        synced = False
         with self._lock, self._translated():
             if self._depth == 0:
                 self._connection.execute("BEGIN IMMEDIATE")
             self._depth += 1
+            self._lasting = self._lasting or lasting
             try:
                 yield
                 if self._depth == 1:
                     self._connection.execute("COMMIT")
+                    synced = self._lasting
             except BaseException:
                 # A full disk may have ended the transaction already; a COMMIT that failed may have left it open.
                 if self._depth == 1 and self._connection.in_transaction:
@@ -70,6 +79,23 @@ class Database:
                 raise
             finally:
                 self._depth -= 1
+                if self._depth == 0:
+                    self._lasting = False
+        if synced:
+            self._sync()
+
+    def _sync(self) -> None:
+        """Have the write-ahead log on the disk; outside of the lock, so that those who come at once share one write."""
+        try:
+            log = os.open(f"{self._path}-wal", os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # folded in meanwhile, which syncs it; or in memory
+            return
+        try:
+            os.fsync(log)
+        except OSError as error:
+            raise BuildspecdError(f"{self._path}: {error.strerror}", hint="check the disk") from error
+        finally:
+            os.close(log)
 
     def execute(self, sql: str, *values: object) -> int:
         """Run one statement; return how many rows it changed."""

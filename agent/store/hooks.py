@@ -30,8 +30,8 @@ class Hooks:
         self._database = database
 
     def transaction(self) -> AbstractContextManager[None]:
-        """All or nothing of what is stored in the block, builds included."""
-        return self._database.transaction()
+        """All or nothing of what is stored in the block, builds included; it outlives a power cut."""
+        return self._database.transaction(lasting=True)
 
     def seen(self, keys: Iterable[str], since: float) -> bool:
         """Whether a delivery under one of *keys* was taken at or after *since*."""

@@ -38,6 +38,31 @@ def test_a_file_that_is_there_is_opened_and_not_migrated_again(database: Databas
     assert Cursors(a_database(tmp_path)).get("a") == "1"
 
 
+def test_what_shall_outlive_a_power_cut_is_synced_once_when_the_outermost_block_ends(tmp_path: Path) -> None:
+    class Watched(Database):
+        synced = 0
+
+        def _sync(self) -> None:
+            assert self._depth == 0
+            self.synced += 1
+            super()._sync()
+
+    database = Watched(tmp_path / "builds.db")
+    with database.transaction():
+        Cursors(database).set("a", "1")
+    assert database.synced == 0
+    with database.transaction():
+        with database.transaction(lasting=True):
+            Cursors(database).set("a", "2")
+        assert database.synced == 0
+    assert database.synced == 1
+    with pytest.raises(KeyError), database.transaction(lasting=True):
+        raise KeyError
+    with database.transaction():
+        Cursors(database).set("a", "3")
+    assert database.synced == 1
+
+
 def test_a_file_of_a_newer_version_is_refused_and_left_as_it_is(database: Database, tmp_path: Path) -> None:
     database.execute(f"PRAGMA user_version = {len(migrations()) + 1}")
     database.close()
