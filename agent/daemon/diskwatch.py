@@ -78,6 +78,14 @@ def greediest(now: Mapping[str, int], before: Mapping[str, int], least: float) -
     return found if found is not None and growth[found] >= least else None
 
 
+def worth_stopping(reserve: float, part: float, builds: int) -> float:
+    """Return the bytes by which a build must have grown to be stopped: half its share of what half the reserve lacks.
+
+    Pure. Where builds grew by less, something else fills the disk (a fetch of ours, say), and no build is to blame.
+    """
+    return max(reserve / 50, reserve * (0.5 - part) / (2 * max(builds, 1)), 1)
+
+
 @dataclass
 class DiskWatch:
     """A Service. `disks` are where builds write, `jobs` those that run now; `shed` asks somebody to make
@@ -167,8 +175,8 @@ class DiskWatch:
                 )
                 self._cut(build, running[build], told)
         if pressing and not waiting_for_one:
-            least = max(reserve_of(limits.reserve, self._total()) / 50, 1)
             others = {build: size for build, size in sizes.items() if build not in self._cut_at}
+            least = worth_stopping(reserve_of(limits.reserve, self._total()), part, len(others))
             found = greediest(others, self._before(now) if part >= 0.25 else {}, least)
             if found is None:
                 _log.error("the disk is nearly full, and not with what builds write", disk=text)

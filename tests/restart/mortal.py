@@ -78,8 +78,8 @@ class MortalDatabase(Database):
         return super().execute(sql, *values)
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        with super().transaction():
+    def transaction(self, *, lasting: bool = False) -> Iterator[None]:
+        with super().transaction(lasting=lasting):
             yield
             self._fate.meet()
         self._fate.meet()

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from agent.container.upkeep import Written
-from agent.daemon.diskwatch import MEMORY_QUOTA, SHED_SECONDS, DiskLimits, DiskWatch, greediest, shortage
+from agent.daemon.diskwatch import (
+    MEMORY_QUOTA,
+    SHED_SECONDS,
+    DiskLimits,
+    DiskWatch,
+    greediest,
+    shortage,
+    worth_stopping,
+)
 from agent.kit.room import Room, room_at, taken_by
 from agent.model.amount import in_words, reserve_of
 from agent.model.cause import Cause
@@ -205,6 +213,12 @@ def test_a_build_that_has_grown_little_is_not_the_greediest() -> None:
     assert greediest({"a": 50, "b": 20}, {"a": 45}, 1) == "b"
     assert greediest({"a": 50, "b": 20}, {"a": 45, "b": 20}, 10) is None
     assert greediest({}, {}, 0) is None
+
+
+def test_a_build_that_wrote_little_is_not_to_blame_for_a_disk_that_something_else_fills() -> None:
+    assert worth_stopping(1000, 0.0, 1) == 250
+    assert worth_stopping(1000, 0.0, 10) == 25
+    assert worth_stopping(1000, 0.45, 50) == 20
 
 
 def test_a_percentage_of_a_large_disk_is_ten_gibibytes_at_most() -> None:
