@@ -13,7 +13,7 @@ from agent.model.phase import PhaseType
 from tests.restart.test_between_steps import assert_same, fresh, live
 from tests.restart.world import Mortals, World
 
-EVERY = 60
+EVERY = 120
 """Of the points at which a life can end, every so many-th is tried, beginning with one by chance."""
 SEAM = "buildspecd: something outside the build killed its container; starting over (1 of 1)"
 

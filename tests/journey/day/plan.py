@@ -92,7 +92,7 @@ def _plot(number: int, chance: random.Random) -> Plot:
 
 def _pushes(plot: Plot, chance: random.Random) -> list[Push]:
     found = []
-    for _ in range(chance.choice((1, 1, 2, 2, 3))):
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
         ref = chance.choice(plot.refs) if plot.refs else OBJECT
         found.append(Push(plot, ref, _delays(plot, chance), forced=bool(plot.refs) and chance.random() < 0.15))
     return found
