@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from agent.aws import Aws
+from agent.aws import Aws, AwsRefused
 from agent.errors import AwsUnavailable, BuildspecdError, GitUnavailable
 from agent.kit.clock import SystemClock
 from agent.kit.service import StopToken
@@ -132,3 +133,35 @@ def test_it_ends_within_a_second_while_the_queue_is_asked() -> None:
 def test_a_crash_on_the_thread_that_asks_is_trouble_of_the_service() -> None:
     with pytest.raises(BuildspecdError, match="the thread that asks the queue broke"):
         _Question(FakeQueue()).answer()
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Says to every question what SQS says to a host whose clock is slow."""
+
+    def do_POST(self) -> None:
+        said = "Signature expired: 20261122T100000Z is now earlier than 20261122T101500Z (20261122T103000Z - 15 min.)"
+        answer = json.dumps({"__type": "com.amazon.coral.service#InvalidSignatureException", "message": said}).encode()
+        self.send_response(403)
+        self.send_header("Content-Type", "application/x-amz-json-1.0")
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_a_wrong_clock_of_this_host_is_named_where_sqs_refuses_what_it_signed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    try:
+        queue = Queue(Aws(region="eu-central-1", endpoint_url=address), f"{address}/1/q", 1)
+        with pytest.raises(AwsRefused) as caught:
+            queue.receive()
+        assert "set the clock of this host" in caught.value.hint
+    finally:
+        server.shutdown()
+        server.server_close()
