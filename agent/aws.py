@@ -174,6 +174,7 @@ class Aws:
                     proxies=proxies,
                 ),
             )
+        client.meta.events.register("before-parse.*", _check_result)
         client.meta.events.register("after-call.*", _check_sender)
         return client
 
@@ -250,6 +251,14 @@ class Detour(Aws):
     def region(self) -> str:
         """See `Aws.region`."""
         return self._direct.region
+
+
+def _check_result(response_dict: Any, operation_model: Any, **_: Any) -> None:
+    """Raise when the answer of an older service (STS, Auto Scaling) is none: botocore makes a KeyError of it."""
+    if operation_model.service_model.resolved_protocol != "query" or response_dict["status_code"] >= 300:
+        return
+    if f"<{operation_model.name}Response".encode() not in response_dict["body"]:
+        raise AwsUnavailable("a page came back that is not of AWS", hint="check the endpoint and the proxy")
 
 
 def _check_sender(http_response: Any, model: Any, **_: Any) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import buildspec, cache, checkout, commands, idle, output, poll, push
+from bench import attach, buildspec, cache, checkout, commands, idle, output, poll, push
 from bench.result import Result
 
 ALL = {
@@ -20,6 +20,7 @@ ALL = {
     "output": output.measure,
     "idle": idle.measure,
     "poll": poll.measure,
+    "attach": attach.measure,
     "checkout": checkout.measure,
     "cache": cache.measure,
 }

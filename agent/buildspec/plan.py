@@ -9,7 +9,9 @@ from pydantic import Field, model_validator
 from agent.model.phase import PhaseType
 from agent.model.shape import Shape
 
-_FORMER = frozenset(("has_batch", "hasBatch"))
+FORMAT = 1
+"""Of a plan as it is stored. It grows by one when a plan means something else to whoever knows the one before only."""
+_FORMER = frozenset(("has_batch", "hasBatch", "has_reports", "hasReports"))
 
 
 class OnFailure(Shape):
@@ -137,9 +139,11 @@ class Plan(Shape):
     `location` is where the log says that the file is, inside the container. `warnings` is the warning text of
     buildspec.md 1.4, ready for the log (empty: none). `listed_phases` holds the phases that the file mentions with
     the number of their commands, for the lines after `Phases found in YAML` (buildspec.md 14.2). `batch` is what a
-    batch build of the file would run; None also where the section is not usable, which `notices` then say.
+    batch build of the file would run; None also where the section is not usable, which `notices` then say. Raises
+    `ValueError` for a plan of a newer `format`.
     """
 
+    format: int = FORMAT
     version: Literal["0.1", "0.2"] = "0.2"
     location: str
     shell: str = "/bin/sh"
@@ -162,4 +166,6 @@ class Plan(Shape):
         """Leave out what plans held that an earlier version wrote: their builds may still be running."""
         if not isinstance(members, dict):
             return members
+        if (number := members.get("format", FORMAT)) != FORMAT:
+            raise ValueError(f"it has format {number}, and this version of buildspecd knows {FORMAT}")
         return {name: value for name, value in members.items() if name not in _FORMER}

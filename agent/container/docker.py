@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -74,10 +74,15 @@ class DockerEngine:
             )
 
     def mark(self) -> str:
-        """See `Engine.mark`. An engine makes its bridge anew when it starts, unless it has kept running containers."""
-        with translated("asking when the engine was started"):
-            bridge = _found(self._client.inspect_network, "bridge")
-        return str((bridge or {}).get("Created", ""))
+        """See `Engine.mark`. An engine makes its bridge anew when it starts, unless it has kept running containers.
+
+        Asked on a line of its own: an engine that goes down, and ends all containers first, still answers on old ones.
+        """
+        version = self._client.api_version
+        with closing(connect(self._base_url, self._timeout, version)) as client:
+            with translated("asking when the engine was started"):
+                bridge = _found(client.inspect_network, "bridge")
+            return str((bridge or {}).get("Created", ""))
 
     def has_image(self, reference: str) -> bool:
         """See `Engine.has_image`."""
@@ -342,12 +347,12 @@ class DockerEngine:
         return True
 
 
-def connect(base_url: str | None, timeout: float) -> APIClient:
-    """Return a client of the engine; without *base_url* of the one that `DOCKER_HOST` names, or the usual socket."""
+def connect(base_url: str | None, timeout: float, version: str = "auto") -> APIClient:
+    """Return a client that speaks *version*, without *base_url* to the engine that `DOCKER_HOST` names or the usual."""
     from docker import APIClient
     from docker.utils import kwargs_from_env
 
-    settings: dict[str, Any] = {**kwargs_from_env(), "version": "auto", "timeout": timeout}
+    settings: dict[str, Any] = {**kwargs_from_env(), "version": version, "timeout": timeout}
     if base_url is not None:
         settings["base_url"] = base_url
     with translated("connecting to the Docker engine"):

@@ -127,7 +127,7 @@ def clock_base(clock: Clock) -> int:
 def prepare_control(directory: Path) -> None:
     """Make *directory* ready to be mounted into a container that is yet to be started. Safe to repeat before that."""
     directory.mkdir(mode=0o700, exist_ok=True)
-    write_atomic(directory / "driver.sh", Path(__file__).with_name("driver.sh").read_bytes(), sync=False)
+    write_atomic(directory / "driver.sh", _own(), sync=False)
     for name, mode in (("go", 0o600), ("pipe", 0o666)):
         fifo = directory / name
         if not fifo.is_fifo():
@@ -136,6 +136,18 @@ def prepare_control(directory: Path) -> None:
     _lay_out_commands(directory / "user")
     for name in ("output", "journal", "driver.log"):
         os.close(os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o644))
+
+
+def is_foreign(directory: Path) -> bool:
+    """Whether the driver there is another version's, which may not understand the plan that we would write for it.
+
+    Only of a driver that has not begun: later a build may have written the file. One that runs keeps to its own plan.
+    """
+    return read_regular(directory / "driver.sh", 1 << 20) != _own()
+
+
+def _own() -> bytes:
+    return Path(__file__).with_name("driver.sh").read_bytes()
 
 
 def _lay_out_commands(user: Path) -> None:

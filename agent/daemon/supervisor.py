@@ -6,6 +6,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from agent.errors import BuildspecdError
 from agent.kit.clock import Clock
 from agent.kit.logging import get_logger
 from agent.kit.service import Service, StopToken
@@ -49,6 +50,9 @@ class Supervisor:
             begun = self.clock.monotonic()
             try:
                 service.run(stop)
+            except BuildspecdError as error:  # it tells by itself what is wrong, such as a disk that is full
+                self.troubles[service.name] = f"{type(error).__name__}: {error}"
+                _log.error("a service broke, starting it again", service=service.name, pause=pause, error=str(error))
             except Exception as error:  # noqa: BLE001 - edge 1 of 4: one broken loop must not take the others down
                 self.troubles[service.name] = f"{type(error).__name__}: {error}"
                 _log.exception("a service broke, starting it again", service=service.name, pause=pause)

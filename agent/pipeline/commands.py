@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
+from typing import TypeVar
 
 from agent.buildspec.make import DEFAULT_SHELL
 from agent.buildspec.plan import ArtifactPlan, Plan, ReportPlan
@@ -39,6 +40,7 @@ from agent.pipeline.judgement import ended, judge, why
 from agent.pipeline.places import MOUNTED, source_dirs
 
 _log = get_logger("pipeline")
+T = TypeVar("T")
 LOOK_SECONDS = 0.02
 """Pause between two looks at journal and result; bounds how late the end of a build is seen."""
 EXIT_SECONDS = 2.0
@@ -316,7 +318,7 @@ class Watch:
         """Return what else is known of a container that stands like that."""
         command = self.killed or self.running
         text = command_text(self.job.plan.phases, command) if command and self.job.has_plan else ""
-        return deaths.evidence(self.job, state, text)
+        return self._patiently(lambda: deaths.evidence(self.job, state, text))
 
     def _see_whether_it_pauses(self) -> None:
         build = self.job.build
@@ -330,11 +332,19 @@ class Watch:
 
     def state(self) -> ContainerState | None:
         """Return how the container stands; waits for an engine that does not answer, for the build may well go on."""
+        return self._patiently(self._ask)
+
+    def _ask(self) -> ContainerState | None:
+        engine = self.job.tools.engine
+        self.job.container = self.job.container or engine.find(self.job.build.id)
+        return engine.inspect(self.job.container) if self.job.container else None
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Return the engine's answer, as soon as there is one and unless the build is to end meanwhile."""
         job, clock = self.job, self.job.tools.clock
         while True:
             try:
-                job.container = job.container or job.tools.engine.find(job.build.id)
-                return job.tools.engine.inspect(job.container) if job.container else None
+                return ask()
             except Unavailable as error:
                 _log.warning("the engine does not answer, waiting for it", build=job.build.id, error=error.message)
             job.check()

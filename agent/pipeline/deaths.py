@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agent.container.kernel import KERNEL_LOG, victim_of
 from agent.container.spec import ContainerState
-from agent.errors import ContainerDied, ContainerLost, Unavailable
+from agent.errors import ContainerDied, ContainerLost
 from agent.kit.files import write_atomic
 from agent.model.cause import EXPLANATIONS, Cause
 
@@ -49,19 +49,22 @@ def note(job: Job) -> None:
 
 
 def restarted(job: Job) -> Literal["", "engine", "host"]:
-    """Return what was started anew since `note`; empty where nothing was, or nobody can tell."""
+    """Return what was started anew since `note`; empty where nothing was, or nobody can tell.
+
+    Raises `Unavailable` while there is no engine: one that goes down takes its containers with it first.
+    """
     noted = _noted(job)
     if noted.get("boot") and boot_id() and noted["boot"] != boot_id():
         return "host"
-    with suppress(Unavailable):
-        mark = job.tools.engine.mark()
-        if noted.get("engine") and mark and noted["engine"] != mark:
-            return "engine"
-    return ""
+    mark = job.tools.engine.mark() if noted.get("engine") else ""
+    return "engine" if mark and noted["engine"] != mark else ""
 
 
 def evidence(job: Job, state: ContainerState | None, command: str, log: Path = KERNEL_LOG) -> Evidence:
-    """Gather what may be known about the death of the container of *job*; *command* ran when it was last heard of."""
+    """Gather what may be known about the death of the container of *job*; *command* ran when it was last heard of.
+
+    Raises `Unavailable` while there is no engine to ask.
+    """
     victim = victim_of(state.id, log) if state is not None and state.oom_killed else None
     return Evidence(restarted(job), str(victim or ""), command)
 

@@ -119,7 +119,7 @@ class Job:
             except (OSError, ValueError) as error:
                 raise BuildspecdError(
                     f"{self.paths.plan} cannot be read any more: {error}",
-                    hint="was the host's disk full or damaged? start the build again",
+                    hint="was the disk full or damaged, or did a newer buildspecd write it? start the build again",
                     cause=Cause.STATE_DAMAGED,
                 ) from error
         return self._plan

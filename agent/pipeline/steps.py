@@ -213,8 +213,11 @@ def resolve_environment(job: Job) -> None:
 
 
 def have_container(job: Job) -> str:
-    """Return the container, made anew if it was lost while nobody looked."""
+    """Return the container, made anew if it was lost while nobody looked, or waits with another version's driver."""
     container = job.container or job.tools.engine.find(job.build.id)
+    if container is not None and driver.is_foreign(job.paths.control):
+        job.tools.engine.remove(container)
+        container = None
     if container is None:
         driver.forget(job.paths.control)
         provision(job)

@@ -7,7 +7,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class Database:
         self._lock = threading.RLock()
         self._depth = 0
         self._lasting = False
+        if not read_only and path.exists():
+            self._refuse_newer()
         with self._translated():
             # isolation_level None: transactions are ours to begin and end
             place = "file::memory:" if path.name == ":memory:" else path.absolute().as_uri()
@@ -137,14 +139,22 @@ class Database:
         with self._lock:
             self._connection.close()
 
+    def _refuse_newer(self) -> None:
+        """Raise `StoreTooNew` for a file of a newer version, ahead of the first thing that would change it."""
+        with (
+            self._translated(),
+            closing(sqlite3.connect(f"{self._path.absolute().as_uri()}?mode=ro", uri=True)) as file,
+        ):
+            have, known = int(file.execute("PRAGMA user_version").fetchone()[0]), len(migrations())
+        if have > known:
+            raise StoreTooNew(
+                f"{self._path} was written by a newer buildspecd (format {have}, this one knows {known})",
+                hint="install the newer version again; nothing was changed, and running builds go on",
+            )
+
     def _migrate(self) -> None:
         have = int((self.row("PRAGMA user_version") or (0,))[0])
         scripts = migrations()
-        if have > len(scripts):
-            raise StoreTooNew(
-                f"{self._path} was written by a newer buildspecd (format {have}, this one knows {len(scripts)})",
-                hint="install the newer version again; nothing was changed",
-            )
         for number, script in enumerate(scripts[have:], start=have + 1):
             with self.transaction():
                 for statement in _statements(script):

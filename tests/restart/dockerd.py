@@ -17,9 +17,7 @@ import pytest
 from tests.journey.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-TOOLS = ("dockerd", "nsenter", "ip", "runc")
-GRACE = 2
-"""Seconds that containers have to end when the engine goes down."""
+TOOLS = ("dockerd", "containerd", "runc", "nsenter", "ip")
 
 
 class Dockerd:
@@ -29,12 +27,15 @@ class Dockerd:
         self.name = f"bsd-{uuid.uuid4().hex[:8]}"
         self.place = Path(tempfile.mkdtemp(prefix=f"{self.name}-"))
         self.host = f"unix://{self.place}/docker.sock"
+        self.live_restore = False
         self.process: subprocess.Popen[bytes] | None = None
+        self.containerd: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Dockerd:
         try:
             _run("ip", "netns", "add", self.name)
             _run("ip", "-n", self.name, "link", "set", "lo", "up")
+            self._start_containerd()
         except BaseException:
             self.close()
             raise
@@ -44,15 +45,20 @@ class Dockerd:
         self.close()
 
     def start(self, *, live_restore: bool) -> None:
-        """Start the engine, and wait until it answers."""
+        """Have the engine run so, and wait until it answers; one that runs so already is left alone."""
+        if self.process is not None and self.process.poll() is None:
+            if live_restore == self.live_restore:
+                return
+            self.end(signal.SIGTERM)
+        self.live_restore = live_restore
         settings = {
             "runtimes": {"nores": {"path": str(ROOT / "tests/tools/runc-nores")}},
             "default-runtime": "nores",
             "live-restore": live_restore,
-            "shutdown-timeout": GRACE,
             "cgroup-parent": f"/{self.name}",
             "exec-opts": ["native.cgroupdriver=cgroupfs"],
             "hosts": [self.host],
+            "containerd": str(self.place / "containerd.sock"),
             "data-root": str(self.place / "data"),
             "exec-root": str(self.place / "exec"),
             "pidfile": str(self.place / "pid"),
@@ -60,13 +66,7 @@ class Dockerd:
         }
         (self.place / "dockerd.json").write_text(json.dumps(settings))
         (self.place / "pid").unlink(missing_ok=True)  # one that was killed leaves it
-        with (self.place / "log").open("ab") as log:
-            # Not `ip netns exec`: that mounts another /sys, in which the engine finds no control groups.
-            self.process = subprocess.Popen(
-                ["nsenter", f"--net=/run/netns/{self.name}", "dockerd", "--config-file", self.place / "dockerd.json"],
-                stdout=log,
-                stderr=log,
-            )
+        self.process = self._launch("dockerd", "--config-file", str(self.place / "dockerd.json"))
         until(self._answers, "an answer of the second engine")
 
     def end(self, how: signal.Signals) -> None:
@@ -86,6 +86,9 @@ class Dockerd:
                 if containers := self.docker("ps", "--all", "--quiet").split():
                     self.docker("rm", "--force", "--volumes", *containers)
             self.end(signal.SIGTERM)
+        if self.containerd is not None:
+            self.containerd.terminate()
+            self.containerd.wait(60)
         until(self._is_deserted, "the end of the second engine's processes")
         for mount in self._mounts():
             subprocess.run(["umount", "--lazy", mount], check=False)
@@ -94,6 +97,21 @@ class Dockerd:
             with contextlib.suppress(OSError):
                 group.rmdir()
         shutil.rmtree(self.place)
+
+    def _start_containerd(self) -> None:
+        """Start what containers really hang on; on a host it is a service of its own, and outlives the engine."""
+        place = self.place
+        (place / "containerd.toml").write_text('version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n')
+        places = {"root": place / "containerd", "state": place / "shims", "address": place / "containerd.sock"}
+        words = [word for name, path in places.items() for word in (f"--{name}", str(path))]
+        self.containerd = self._launch("containerd", "--config", str(place / "containerd.toml"), *words)
+        until((place / "containerd.sock").exists, "the second engine's containerd")
+
+    def _launch(self, *command: str) -> subprocess.Popen[bytes]:
+        with (self.place / "log").open("ab") as log:
+            # Not `ip netns exec`: that mounts another /sys, in which the engine finds no control groups.
+            inside = ["nsenter", f"--net=/run/netns/{self.name}", *command]
+            return subprocess.Popen(inside, stdout=log, stderr=log)
 
     def _answers(self) -> bool:
         assert self.process is not None

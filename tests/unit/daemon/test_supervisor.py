@@ -1,0 +1,50 @@
+"""Supervisor: a service that breaks is started again, and the log says why in as many words as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+import structlog
+
+from agent.daemon.supervisor import Supervisor
+from agent.errors import DiskFull
+from agent.kit.clock import SystemClock
+from agent.kit.service import StopToken
+
+
+class Shaky:
+    """A service whose first run breaks."""
+
+    name = "shaky"
+
+    def __init__(self, error: Exception) -> None:
+        self.errors = [error]
+
+    def run(self, stop: StopToken) -> None:
+        if self.errors:
+            raise self.errors.pop()
+        stop.set()
+
+
+def _told(error: Exception) -> MutableMapping[str, Any]:
+    stop = StopToken()
+    supervisor = Supervisor([Shaky(error)], SystemClock())
+    with structlog.testing.capture_logs() as told:
+        supervisor.start(stop)
+        assert stop.wait(60)
+        assert supervisor.wait(60) == []
+    (entry,) = [one for one in told if one["event"] == "a service broke, starting it again"]
+    return entry
+
+
+def test_what_our_own_errors_say_needs_no_traceback() -> None:
+    entry = _told(DiskFull("builds.db: no space left"))
+    assert (entry["log_level"], entry["error"]) == ("error", "builds.db: no space left")
+    assert "exc_info" not in entry
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), OSError("y")])
+def test_what_nobody_thought_of_is_logged_with_its_traceback(error: Exception) -> None:
+    assert _told(error)["exc_info"]
