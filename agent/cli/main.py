@@ -26,6 +26,7 @@ from agent.cli import (
     show,
     start,
     stop,
+    torture,
     validate,
     webhook_test,
 )
@@ -76,6 +77,7 @@ app.command("retry")(retry.retry)
 app.command("shell")(shell.shell)
 app.command("webhook-test")(webhook_test.webhook_test)
 app.command("doctor")(doctor.doctor)
+app.command("torture")(torture.torture)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from agent.aws import Proxies
 from agent.buildlog.transcript import Transcript
 from agent.buildspec.plan import Plan
@@ -116,10 +118,12 @@ class Job:
         if self._plan is None:
             try:
                 self._plan = Plan.model_validate_json(self.paths.plan.read_bytes())
-            except (OSError, ValueError) as error:
+            except (OSError, ValidationError) as error:
+                why = error.strerror if isinstance(error, OSError) else _first_of(error)
                 raise BuildspecdError(
-                    f"{self.paths.plan} cannot be read any more: {error}",
+                    f"{self.paths.plan} cannot be read any more: {why}",
                     hint="was the disk full or damaged, or did a newer buildspecd write it? start the build again",
+                    code="STATE_DAMAGED",
                     cause=Cause.STATE_DAMAGED,
                 ) from error
         return self._plan
@@ -212,6 +216,12 @@ def timed_out_in(phase: PhaseType) -> Cause:
         PhaseType.DOWNLOAD_SOURCE: Cause.TIMED_OUT_SOURCE,
     }
     return early.get(phase, Cause.TIMED_OUT_COMMANDS)
+
+
+def _first_of(error: ValidationError) -> str:
+    """Return the first mistake of a document, in one line."""
+    found = error.errors(include_url=False)[0]
+    return ": ".join(filter(None, (".".join(map(str, found["loc"])), found["msg"])))
 
 
 _GRAVITY = (Status.STOPPED, Status.FAULT, Status.TIMED_OUT, Status.FAILED)

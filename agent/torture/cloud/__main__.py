@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -30,7 +31,7 @@ def main() -> None:
 
 
 def _until_end_of_input(stop: StopToken) -> None:
-    while sys.stdin.buffer.read(1 << 16):
+    while os.read(0, 1 << 16):  # not through sys.stdin, whose lock would be held when the interpreter ends
         pass
     stop.set()
 
