@@ -43,8 +43,8 @@ _log = get_logger("pipeline")
 T = TypeVar("T")
 LOOK_SECONDS = 0.02
 """Pause between two looks at journal and result; bounds how late the end of a build is seen."""
-EXIT_SECONDS = 2.0
-"""Longest time between a driver's result and the end of its container."""
+EXIT_SECONDS = 20.0
+"""Longest time between a driver's result and the end of its container; the engine of a busy host may be late to say."""
 DISCOVERY = "discovery"
 """Name of the expansion that says whether and where result files are looked for."""
 INSPECT_SECONDS = 1.0
@@ -318,7 +318,7 @@ class Watch:
         """Return what else is known of a container that stands like that."""
         command = self.killed or self.running
         text = command_text(self.job.plan.phases, command) if command and self.job.has_plan else ""
-        return self._patiently(lambda: deaths.evidence(self.job, state, text))
+        return self._patiently(lambda: deaths.evidence(self.job, state, text, began=self.started))
 
     def _see_whether_it_pauses(self) -> None:
         build = self.job.build

@@ -25,6 +25,8 @@ FULL_BYTES = 1 << 20
 """With less than this free, and a command that failed, the disk counts as full."""
 _MEMORY = "raise environment.computeType or agent.resources.memory"
 _NO_COMMAND = (126, 127)
+_NO_ROOM = (1, 2)
+"""The exit statuses of a shell that cannot write: all that the driver writes goes to the disk of this host."""
 _FOUND_DEAD = 255
 """The exit status that an engine gives a container which it finds dead when it starts."""
 
@@ -34,12 +36,13 @@ class Evidence:
     """What is known beside the container's own state.
 
     `restarted` is what was started anew since the container was made; `victim` the process that the kernel killed, and
-    `command` the one that ran, both for a message.
+    `command` the one that ran, both for a message. `began`: the driver had entered a phase, so the image can run it.
     """
 
     restarted: Literal["", "engine", "host"] = ""
     victim: str = ""
     command: str = ""
+    began: bool = False
 
 
 def note(job: Job) -> None:
@@ -60,13 +63,15 @@ def restarted(job: Job) -> Literal["", "engine", "host"]:
     return "engine" if mark and noted["engine"] != mark else ""
 
 
-def evidence(job: Job, state: ContainerState | None, command: str, log: Path = KERNEL_LOG) -> Evidence:
+def evidence(
+    job: Job, state: ContainerState | None, command: str, *, began: bool = False, log: Path = KERNEL_LOG
+) -> Evidence:
     """Gather what may be known about the death of the container of *job*; *command* ran when it was last heard of.
 
     Raises `Unavailable` while there is no engine to ask.
     """
     victim = victim_of(state.id, log) if state is not None and state.oom_killed else None
-    return Evidence(restarted(job), str(victim or ""), command)
+    return Evidence(restarted(job), str(victim or ""), command, began)
 
 
 def death(state: ContainerState | None, evidence: Evidence = Evidence()) -> ContainerDied | ContainerLost:
@@ -92,6 +97,9 @@ def death(state: ContainerState | None, evidence: Evidence = Evidence()) -> Cont
         return ContainerDied(
             f"{FOUND}: {state.error or f'exit status {state.exit_code}'}", hint="the image must contain /bin/sh"
         )
+    if evidence.began and state.exit_code in _NO_ROOM:
+        what = f"exit status {state.exit_code}: it could not write to the disk of this host"
+        return _lost(what, Cause.HOST_DISK_FULL)
     return _lost(f"exit status {state.exit_code}", Cause.CONTAINER_KILLED)
 
 

@@ -276,9 +276,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _hold(self, seconds: float) -> None:
         """Wait for *seconds*, until the client goes away or the server ends."""
         until = time.monotonic() + seconds
+        heard = select.poll()  # select() knows no descriptor above 1023
+        heard.register(self.connection, select.POLLIN)
         while (left := until - time.monotonic()) > 0 and not self.server.stop.is_set:
-            readable, _, _ = select.select([self.connection], [], [], min(left, _LOOK_SECONDS))
-            if readable:
+            if heard.poll(min(left, _LOOK_SECONDS) * 1000):
                 return
 
     def _reset(self) -> None:

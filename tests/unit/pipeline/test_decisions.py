@@ -9,6 +9,7 @@ import pytest
 from agent.container.driver import Result
 from agent.container.spec import ContainerState
 from agent.errors import ContainerDied, ContainerLost
+from agent.model.cause import Cause
 from agent.model.phase import PhaseType
 from agent.model.status import Status
 from agent.pipeline.commands import Remedy, remedy
@@ -73,6 +74,13 @@ def test_a_dead_container_is_the_users_or_ours_and_says_why(
     assert died.hint
     assert died.status is (Status.FAILED if error is ContainerDied else Status.FAULT)
     assert not died.retry
+
+
+def test_a_driver_that_ran_and_ended_by_itself_found_no_room_on_the_host() -> None:
+    assert death(state(exit_code=1), Evidence(began=True)).cause is Cause.HOST_DISK_FULL
+    assert death(state(exit_code=2), Evidence(began=True)).cause is Cause.HOST_DISK_FULL
+    assert death(state(exit_code=1)).cause is Cause.CONTAINER_KILLED
+    assert death(state(exit_code=137), Evidence(began=True)).cause is Cause.CONTAINER_KILLED
 
 
 def test_a_death_of_memory_names_whom_it_hit_as_far_as_that_is_known() -> None:
