@@ -11,6 +11,7 @@ from agent.app.following import follower
 from agent.app.hooks import HookRoom
 from agent.app.hosting import farewell, interruptions, while_staying
 from agent.app.housekeeping import Housekeeping
+from agent.app.pipelines import pipeline_worker
 from agent.app.statuses import status_book, status_desk
 from agent.app.workshop import Workshop
 from agent.daemon.autoretry import AutoRetry
@@ -189,6 +190,7 @@ class Daemon:
             poll,
             FileWatch(projects=self._targets, look_now=poll.look_now),
             *self._queues(poll),
+            *pipeline_worker(workshop, live, self._intake, self._scheduler),
             self._schedules,
             self._settings,
             *([self._follower] if self._follower else []),
