@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.fakes.codepipeline import CodePipeline, Job, artifact, serving_codepipeline
-from tests.journey.cloud import Cloud
-from tests.journey.daemon import Daemon, buildspec, failure
+from tests.journey.cloud import ACCOUNT, Cloud
+from tests.journey.daemon import Daemon, Json, buildspec, failure
 from tests.journey.waiting import PATIENCE, until
 from tests.unit.source.zips import Item, Zip
 
@@ -49,7 +49,7 @@ def put(aws: Cloud, bucket: str, name: str, files: dict[str, str]) -> None:
     aws.client("s3").put_object(Bucket=bucket, Key=f"shop/{name}/abc", Body=data)
 
 
-def ended(worker: Daemon, job: Job, build: dict[str, object]) -> None:
+def ended(worker: Daemon, job: Job, build: Json) -> None:
     def over() -> bool:
         return job.state in ("Succeeded", "Failed")
 
@@ -67,6 +67,7 @@ def test_a_green_and_a_red_job_end_as_they_should_though_the_agent_is_killed(
     bucket, key = aws.bucket(), aws.key()
     put(aws, bucket, "Main", {"buildspec.yml": MAIN, "lib/one": "1"})
     put(aws, bucket, "my-lib", {"lib.txt": "of the library\n"})
+    put(aws, bucket, "Plain", {"buildspec.yml": buildspec("true", artifacts={"files": ["*"]})})
     put(aws, bucket, "Red", {"buildspec.yml": buildspec("echo before", "exit 7")})
     variables = json.dumps([{"name": "STAGE", "value": "beta"}])
     configuration = {"ProjectName": project, "Pool": "here", "EnvironmentVariables": variables}
@@ -77,6 +78,7 @@ def test_a_green_and_a_red_job_end_as_they_should_though_the_agent_is_killed(
         key=key,
     )
     build = until(lambda: next(iter(worker.builds(project)), None), "the build of the job")
+    assert build is not None
     worker.until_said(build, "from arn:aws:s3:::")
     assert worker.process is not None
     worker.process.kill()
@@ -102,8 +104,13 @@ def test_a_green_and_a_red_job_end_as_they_should_though_the_agent_is_killed(
         configuration, [artifact("Red", bucket, "shop/Red/abc")], [artifact("Built", bucket, "shop/Built/2")]
     )
     missing = pipeline.offer(configuration, [artifact("Red", bucket, "shop/Red/none")])
-    ended(worker, red, build)
-    ended(worker, missing, build)
+    plain = [artifact("Plain", bucket, "shop/Plain/abc")]
+    outputs = [artifact("Built", bucket, "shop/Built/3"), artifact("Other", bucket, "shop/Other/3")]
+    unmade = pipeline.offer(configuration, plain, outputs)
+    no_key = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/00000000-0000-4000-8000-000000000000"
+    keyless = pipeline.offer(configuration, plain, outputs[:1], key=no_key)
+    for job in (red, missing, unmade, keyless):
+        ended(worker, job, build)
     told = red.told["failureDetails"]
     assert (red.state, told["type"]) == ("Failed", "JobFailed")
     assert "exit 7. Reason: exit status 7" in told["message"]
@@ -111,8 +118,15 @@ def test_a_green_and_a_red_job_end_as_they_should_though_the_agent_is_killed(
     told = missing.told["failureDetails"]
     assert (missing.state, told["type"]) == ("Failed", "ConfigurationError")
     assert "input artifact Red: NoSuchKey" in told["message"]
-    assert len(worker.builds(project)) == 3, "no job was done twice"
-    assert "shop/Built/2" not in aws.keys(bucket)
-    assert {failure(one)[0] for one in worker.builds(project)[1:]} == {"BUILD", "DOWNLOAD_SOURCE"}
+    for job, message in (
+        (unmade, "the buildspec makes no output artifact Built, Other"),
+        (keyless, f"the KMS key {no_key} cannot be used"),
+    ):
+        told = job.told["failureDetails"]
+        assert told["type"] == "ConfigurationError"
+        assert message in told["message"]
+    assert len(worker.builds(project)) == 5, "no job was done twice"
+    assert not {"shop/Built/2", "shop/Built/3"} & set(aws.keys(bucket))
+    assert {failure(one)[0] for one in worker.builds(project)[1:]} == {"BUILD", "DOWNLOAD_SOURCE", "UPLOAD_ARTIFACTS"}
     assert "ASIA" not in worker.said()
     assert not any(b"secret-ASIA" in file.read_bytes() for file in worker.state.rglob("*") if file.is_file())
