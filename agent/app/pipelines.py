@@ -10,7 +10,6 @@ from agent.app.workshop import Workshop, aws_of
 from agent.daemon.intake import Intake
 from agent.daemon.scheduler import Scheduler
 from agent.errors import UsageError
-from agent.kit.service import Service
 from agent.notify.detail import deep_link
 from agent.settings.live import LiveConfiguration
 from agent.settings.load import load_settings, settings_file
@@ -25,7 +24,7 @@ from agent.triggers.codepipeline.worker import Shop, Wishes, Worker
 
 def pipeline_worker(
     workshop: Workshop, live: LiveConfiguration, intake: Intake, scheduler: Scheduler
-) -> Sequence[Service]:
+) -> Sequence[Worker]:
     """Return the service that does the jobs of pipelines, if there is an action type."""
     if live.settings.pipeline.action.provider is None:
         return ()

@@ -253,6 +253,7 @@ def serving_codepipeline(**options: Any) -> Iterator[CodePipeline]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1  # head and body in one packet: else each answer waits for an acknowledgement
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
