@@ -11,6 +11,7 @@ from agent.app.following import follower
 from agent.app.hooks import HookRoom
 from agent.app.hosting import farewell, interruptions, while_staying
 from agent.app.housekeeping import Housekeeping
+from agent.app.pipelines import pipeline_worker
 from agent.app.statuses import status_book, status_desk
 from agent.app.workshop import Workshop
 from agent.daemon.autoretry import AutoRetry
@@ -120,6 +121,7 @@ class Daemon:
             clock=workshop.clock,
         )
         self._sqs: Sqs | None = None
+        self._pipelines = pipeline_worker(workshop, live, self._intake, self._scheduler)
         self._notifier = Notifier()
         self._settings = SettingsWatch(live, watch_tree, self._took_up, self._notifier)
         self._follower = follower(workshop, live, self.reload)
@@ -189,6 +191,7 @@ class Daemon:
             poll,
             FileWatch(projects=self._targets, look_now=poll.look_now),
             *self._queues(poll),
+            *self._pipelines,
             self._schedules,
             self._settings,
             *([self._follower] if self._follower else []),
@@ -245,8 +248,8 @@ class Daemon:
 
     def _troubles(self) -> Mapping[str, str]:
         """Return the last trouble of each service; one that waits for better times is still running."""
-        own = {self._sqs.name: self._sqs.trouble} if self._sqs and self._sqs.trouble else {}
-        return {**self._supervisor.troubles, **own}
+        patient = [one for one in (self._sqs, *self._pipelines) if one is not None and one.trouble]
+        return {**self._supervisor.troubles, **{one.name: one.trouble for one in patient}}
 
     def _limits(self) -> Limits:
         projects = self._live.projects

@@ -167,6 +167,31 @@ class WebhooksSettings(Section):
     may."""
 
 
+class PipelineActionSettings(Section):
+    """The custom action type whose jobs are done; `buildspecd pipeline install` creates it."""
+
+    category: Literal["Build", "Test"] = "Build"
+    """Category of the action: Build or Test."""
+    provider: str | None = Field(default=None, min_length=1, max_length=35, pattern=r"^[0-9A-Za-z_-]+$")
+    """Provider of the action; null: no pipeline is worked for. A change is taken up after a restart."""
+    version: str = Field(default="1", min_length=1, max_length=9, pattern=r"^[0-9A-Za-z_-]+$")
+    """Version of the action, a text."""
+
+
+class PipelineSettings(Section):
+    """Jobs of AWS CodePipeline, for which this agent is the job worker of a custom action."""
+
+    action: PipelineActionSettings = PipelineActionSettings()
+    """The action type."""
+    pool: str | None = Field(default=None, min_length=1, max_length=20, pattern=r"^[0-9A-Za-z_-]+$")
+    """Jobs whose action names this `Pool` are taken; null: those of every pool."""
+    every: Duration = Field(default=5.0, ge=1, le=3600)
+    """Pause between two questions for jobs while there are places for builds; without one it is 30 seconds at least."""
+    continue_after: Duration | None = Field(default=72000.0, ge=60, le=129600)
+    """How long a build runs before its job is handed back with a continuation token, so that the action does not run
+    out of its time (24 hours); null: never."""
+
+
 class MetricsSettings(Section):
     """CloudWatch metrics."""
 
@@ -232,6 +257,8 @@ class Settings(Section):
     """AWS events from SQS."""
     webhooks: WebhooksSettings = WebhooksSettings()
     """Webhooks of git hosts."""
+    pipeline: PipelineSettings = PipelineSettings()
+    """Jobs of AWS CodePipeline."""
     metrics: MetricsSettings = MetricsSettings()
     """CloudWatch metrics."""
     events: EventsSettings = EventsSettings()
