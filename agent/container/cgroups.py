@@ -48,6 +48,7 @@ class Cgroup:
     cpu: Path
     memory: Path
     disk: Path
+    quota: Path
 
     def sample(self, proc: Path = PROC) -> Sample | None:
         """Return what is used now, None when the container is gone."""
@@ -62,7 +63,7 @@ class Cgroup:
         if used is None or memory is None:
             return None
         idle = _pairs(self.memory / "memory.stat").get("total_inactive_file", 0)
-        quota, period = _number(self.cpu / "cpu.cfs_quota_us"), _number(self.cpu / "cpu.cfs_period_us")
+        quota, period = _number(self.quota / "cpu.cfs_quota_us"), _number(self.quota / "cpu.cfs_period_us")
         moved = _old_transfers(self.disk)
         return Sample(
             cpu=used / 1e9,
@@ -78,7 +79,7 @@ class Cgroup:
         if used is None or memory is None:
             return None
         idle = _pairs(self.memory / "memory.stat").get("inactive_file", 0)
-        quota, _, period = _text(self.cpu / "cpu.max").strip().partition(" ")
+        quota, _, period = _text(self.quota / "cpu.max").strip().partition(" ")
         moved = _text(self.disk / "io.stat")
         return Sample(
             cpu=used / 1e6,
@@ -112,10 +113,13 @@ def find(container: str, root: Path = ROOT) -> Cgroup | None:
         return None
     if (root / "cgroup.controllers").is_file():
         place = _below(root, container)
-        return Cgroup(2, place, place, place) if place else None
-    places = [_below(root / controller, container) for controller in ("cpu,cpuacct", "cpuacct", "memory", "blkio")]
-    cpu, memory = places[0] or places[1], places[2]
-    return Cgroup(1, cpu, memory, places[3] or memory) if cpu and memory else None
+        return Cgroup(2, place, place, place, place) if place else None
+    both = _below(root / "cpu,cpuacct", container)
+    cpu, memory = both or _below(root / "cpuacct", container), _below(root / "memory", container)
+    if cpu is None or memory is None:
+        return None
+    quota = both or _below(root / "cpu", container) or cpu
+    return Cgroup(1, cpu, memory, _below(root / "blkio", container) or memory, quota)
 
 
 def _below(root: Path, container: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Templates: those in aws/, resolved as CloudFormation would, as far as they go; and alarms, judged as CloudWatch would."""
+"""Templates: those in aws/, resolved as CloudFormation would; and their alarms, judged as CloudWatch would."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def load(name: str) -> dict[str, Any]:
 
 
 def resolved(name: str, **given: str) -> dict[str, dict[str, Any]]:
-    """Return the resources that there would be, with parameters and conditions filled in; names stand for themselves."""
+    """Return the resources that there would be, with parameters filled in; names of resources stand for themselves."""
     template = load(name)
     facts = {key: one.get("Default", "") for key, one in template["Parameters"].items()} | given
     facts |= {"AWS::Region": "us-east-1", "AWS::AccountId": "123456789012", "AWS::Partition": "aws"}
@@ -109,17 +109,15 @@ def state(client: Any, alarm: Mapping[str, Any], now: datetime) -> str:
 
 def _points(client: Any, alarm: Mapping[str, Any], now: datetime) -> list[float | None]:
     """Return the value of each period that counts, the oldest first; None where there is none."""
-    queries = alarm.get("Metrics") or [
-        {
-            "Id": "own",
-            "ReturnData": True,
-            "MetricStat": {"Metric": alarm, "Period": alarm["Period"], "Stat": alarm["Statistic"]},
-        }
-    ]
+    queries = alarm.get("Metrics") or [{"Id": "own", "MetricStat": _plain(alarm)}]
     period = next(one["MetricStat"]["Period"] for one in queries if one.get("MetricStat"))
     last = int(now.timestamp()) // period * period
     starts = [last - period * back for back in reversed(range(alarm["EvaluationPeriods"]))]
     return [_value(client, queries, start) for start in starts]
+
+
+def _plain(alarm: Mapping[str, Any]) -> dict[str, Any]:
+    return {"Metric": alarm, "Period": alarm["Period"], "Stat": alarm["Statistic"]}
 
 
 def _value(client: Any, queries: list[Mapping[str, Any]], start: int) -> float | None:

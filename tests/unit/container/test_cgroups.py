@@ -62,6 +62,18 @@ def test_version_1_is_read(tmp_path: Path) -> None:
     assert sample(tmp_path) == Sample(cpu=2.5, memory=8000, cpus=2.0, memory_limit=16384, read=101, written=20)
 
 
+def test_version_1_with_cpu_and_cpuacct_apart_is_read_just_so(tmp_path: Path) -> None:
+    version_1(tmp_path)
+    (tmp_path / "cpu,cpuacct").rename(tmp_path / "cpuacct")
+    inner = f"docker/{CONTAINER}"
+    (tmp_path / "cpu" / inner).mkdir(parents=True)
+    for file in (tmp_path / "cpuacct" / inner).glob("cpu.*"):
+        file.rename(tmp_path / "cpu" / inner / file.name)
+    found = sample(tmp_path)
+    assert found is not None
+    assert (found.cpu, found.cpus) == (2.5, 2.0)
+
+
 def test_version_2_is_read(tmp_path: Path) -> None:
     version_2(tmp_path)
     everything = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

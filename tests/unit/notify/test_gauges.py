@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,6 @@ def test_an_agent_a_service_of_which_has_ended_has_no_heartbeat(cloud: CloudServ
 
 
 def test_what_builds_use_is_told_by_project_and_by_build_only_where_that_is_wanted() -> None:
-    from datetime import UTC, datetime
-
     at = datetime.fromtimestamp(NOON, UTC)
     used = [
         Figures("web:1", 1, "web", {"CPUUtilized": (512.0, 1024.0)}),
@@ -82,7 +80,7 @@ def test_what_builds_use_is_told_by_project_and_by_build_only_where_that_is_want
     assert together["Values"] == [512.0, 1024.0, 1.0]
     assert together["Unit"] == "None"
     assert together["Dimensions"] == [{"Name": "ProjectName", "Value": "web"}]
-    single = list(data_of(used, at, per_build=True))[0]["Dimensions"]
+    single = next(data_of(used, at, per_build=True))["Dimensions"]
     assert [one["Name"] for one in single] == ["BuildId", "BuildNumber", "ProjectName"]
 
 
@@ -103,7 +101,7 @@ def test_after_an_hour_without_cloudwatch_every_minute_is_told_at_its_own_time(c
     assert not service.trouble
 
 
-def test_what_waits_is_bounded_and_the_oldest_goes_first(cloud: CloudServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_waits_is_bounded_and_the_oldest_goes_first(cloud: CloudServer) -> None:
     host = Host()
     service = host.gauges(Clients(cloud))
     service._kept = type(service._kept)(maxlen=24)
@@ -128,12 +126,10 @@ def test_an_endpoint_that_accepts_and_never_answers_holds_up_one_turn_for_as_lon
 
 
 def test_figures_that_make_no_sense_to_cloudwatch_are_given_up_and_do_not_hold_up_others(scripted: ScriptedAws) -> None:
-    said: list[Callable[[], Any]] = []
     scripted.answer = lambda _: (400, "application/json", {"__type": "InvalidParameterValue", "message": "no"})
     service = Host().gauges(scripted)
     service.turn()
     assert not service._kept
-    assert not said
 
 
 def test_one_call_has_a_thousand_metrics_and_a_megabyte_at_most() -> None:

@@ -14,6 +14,7 @@ from agent.model.phase import PhaseType
 from agent.model.project import Environment, EnvironmentVariable
 from agent.model.status import Status
 from agent.notify.detail import detail
+from agent.notify.eventbridge import EventBridge
 from agent.notify.letters import MOST_BYTES
 from agent.notify.sns import WANTED, Sns, message
 from tests.unit.notify.builds import a_red_end, told_by
@@ -64,8 +65,6 @@ def test_a_topic_gets_every_event_of_a_build_in_order(aws: Aws, fifo: bool) -> N
 
 def test_the_message_has_the_members_of_an_event_that_eventbridge_delivers(aws: Aws) -> None:
     wired, topic, events = Wired(aws, {"source": ["buildspecd"]}), Subscribed(aws), [started(a_build())]
-    from agent.notify.eventbridge import EventBridge
-
     EventBridge(aws, bus=wired.bus).deliver(events)
     Sns(aws, topic.arn).deliver(events)
     (theirs,), (ours,) = wired.received(), topic.received()
