@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from agent.model.duration import Duration
+from agent.notify.sns import WANTED as RULE_EVENTS
 from agent.settings.credentials import Credential
 from agent.settings.housekeeping import DiskSettings, RetentionSettings
 from agent.settings.section import Section
@@ -44,6 +45,18 @@ def _listen_address(text: str) -> str:
 def _event_source(text: str) -> str:
     if text.startswith("aws."):
         raise ValueError("EventBridge keeps sources that start with 'aws.' for AWS itself")
+    return text
+
+
+def _topic(text: str) -> str:
+    if not is_topic(text):
+        raise ValueError(f"expected the ARN of a topic, arn:aws:sns:REGION:ACCOUNT:NAME, not {text!r}")
+    return text
+
+
+def _rule_event(text: str) -> str:
+    if text not in RULE_EVENTS:
+        raise ValueError(f"expected one of {', '.join(RULE_EVENTS)}, not {text!r}")
     return text
 
 
@@ -149,12 +162,6 @@ class QueueSettings(Section):
     """How long one question waits for a message."""
 
 
-def _topic(text: str) -> str:
-    if not is_topic(text):
-        raise ValueError(f"expected the ARN of a topic, arn:aws:sns:REGION:ACCOUNT:NAME, not {text!r}")
-    return text
-
-
 class WebhooksSettings(Section):
     """Webhooks of git hosts, at `/hooks/github`, `/hooks/github_enterprise`, `/hooks/bitbucket` and `/hooks/gitlab`;
     AWS events that SNS delivers, at `/hooks/sns`."""
@@ -193,21 +200,33 @@ class PipelineSettings(Section):
 
 
 class MetricsSettings(Section):
-    """CloudWatch metrics."""
+    """Figures of builds and of the agent, to CloudWatch and for Prometheus."""
 
     namespace: str | None = Field(default="buildspecd", min_length=1, max_length=255, pattern=r"^[0-9A-Za-z.\-_/#:]+$")
     """CloudWatch namespace; null (here or for the whole section): no metrics are sent, nor where AWS credentials are
     missing."""
+    agent_name: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[!-~]+$")
+    """Value of the dimension `AgentName` of the agent's own figures (heartbeat, queue, disk); null: the host's name."""
+    per_build: bool = False
+    """Whether what a build uses (CPU, memory, storage) is sent for each build by itself, too, as CodeBuild does. Each
+    figure of each build is then a metric that CloudWatch charges for."""
+    prometheus: bool = True
+    """Whether the HTTP listener shows the figures at `/metrics`, for Prometheus; with or without AWS."""
 
 
 class EventsSettings(Section):
-    """EventBridge events, in the shape of CodeBuild's own."""
+    """Events in the shape of CodeBuild's own, to EventBridge and to SNS."""
 
     bus: str | None = Field(default="default", min_length=1, max_length=1600)
     """Name or ARN of the event bus; null (here or for the whole section): no events are sent, nor where AWS credentials
     are missing."""
     source: Annotated[str, AfterValidator(_event_source)] = Field(default="buildspecd", min_length=1, max_length=256)
     """`source` of the events; rules match on it. AWS refuses those that start with `aws.`."""
+    topic: Annotated[str, AfterValidator(_topic)] | None = None
+    """ARN of a topic of Amazon SNS, standard or FIFO, that gets the same events directly; null: none does."""
+    topic_events: tuple[Annotated[str, AfterValidator(_rule_event)], ...] = ()
+    """Which events the topic gets, by the ids of CodeBuild's notification rules, such as
+    `codebuild-project-build-state-failed`; empty: all."""
 
 
 class ImagesSettings(Section):
@@ -260,9 +279,9 @@ class Settings(Section):
     pipeline: PipelineSettings = PipelineSettings()
     """Jobs of AWS CodePipeline."""
     metrics: MetricsSettings = MetricsSettings()
-    """CloudWatch metrics."""
+    """Figures of builds and of the agent, to CloudWatch and for Prometheus."""
     events: EventsSettings = EventsSettings()
-    """EventBridge events."""
+    """Events in the shape of CodeBuild's own, to EventBridge and to SNS."""
     images: ImagesSettings = ImagesSettings()
     """Build images."""
     retention: RetentionSettings = RetentionSettings()

@@ -55,6 +55,10 @@ def test_every_setting_has_a_variable_that_wins_over_the_file(tmp_path: Path) ->
         ("pipeline", "every"): "10s",
         ("pipeline", "continue_after"): "1h",
         ("webhooks", "allow_unsigned"): "true",
+        ("metrics", "per_build"): "true",
+        ("metrics", "prometheus"): "false",
+        ("events", "topic"): "arn:aws:sns:eu-central-1:123456789012:builds",
+        ("events", "topic_events"): "[codebuild-project-build-state-failed]",
         ("webhooks", "sns_topics"): "[arn:aws:sns:eu-central-1:123456789012:pushes]",
         ("images", "rewrite"): "{a/: b/}",
         **{
