@@ -261,4 +261,4 @@ def test_no_policy_allows_all_actions_of_a_service_or_lets_everybody_in(name: st
         assert not [action for action in actions if "*" in action], one
         assert one.get("Principal") != "*", one
         if one.get("Resource") == "*":
-            assert one["Sid"] in ("CountBuilds", "FindLifecycleHooks", "PullImages")
+            assert one["Sid"] in ("CountBuilds", "DoPipelineJobs", "FindLifecycleHooks", "PullImages")
