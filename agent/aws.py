@@ -114,6 +114,15 @@ class Proxies:
         return any(one in names or host.endswith("." + one) or _in_network(host, one) for one in self.direct)
 
 
+@dataclass(frozen=True)
+class Keys:
+    """Credentials that somebody else handed out for a while; kept in memory alone, and shown nowhere."""
+
+    access: str = field(repr=False)
+    secret: str = field(repr=False)
+    token: str | None = field(repr=False)
+
+
 class Aws:
     """Clients of one set of credentials. Safe to share between threads; nothing is imported before the first use."""
 
@@ -154,6 +163,20 @@ class Aws:
         """Return clients of the same credentials that go through *proxies*."""
         other = Aws(region=self._region, profile=self._profile, endpoint_url=self._endpoint_url, proxies=proxies)
         other._session = self._open()
+        return other
+
+    def with_keys(self, keys: Keys) -> Aws:
+        """Return clients that reach AWS the same way, and are let in by *keys*."""
+        import boto3
+
+        other = Aws(region=self.region, endpoint_url=self._endpoint_url, proxies=self._proxies)
+        with translated("session"):
+            other._session = boto3.Session(
+                aws_access_key_id=keys.access,
+                aws_secret_access_key=keys.secret,
+                aws_session_token=keys.token,
+                region_name=self.region,
+            )
         return other
 
     def _made(self, service: str, attempts: int, patience: float, proxies: Mapping[str, str] | None) -> Any:

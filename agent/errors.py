@@ -15,6 +15,7 @@ Everything that can go wrong, except a red build. A red build is a value.
     + ProjectUnknown, BuildUnknown, ReportUnknown, RequestInvalid     what the control API was asked
     + OperationUnknown           likewise (web/codebuild.py)
     + AwsRefused                 AWS said no (aws.py)
+    + JobGone, JobTaken          an AwsRefused: a pipeline's job is over, or somebody else's (triggers/codepipeline)
     + ContainerDied            the image cannot run a build, or memory ran out
     + PreflightFailed          something that the build needs cannot be reached
     + ReportInvalid            a result file says nothing that can be understood    CLIENT_ERROR

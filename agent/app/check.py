@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from agent.app.looks import look_at_sources
+from agent.app.measures import probes
 from agent.app.workshop import aws_of
 from agent.container.docker import DockerEngine
 from agent.daemon import doctor
@@ -38,6 +39,7 @@ def check_host(config: Path | None) -> list[Check]:
             looks=_looks(live),
             unreadable=lambda: unreadable_builds(live.settings.state_dir / "builds.db"),
             queue=Queue(aws, queue_url).waiting if queue_url else None,
+            told=probes(live.settings, aws) if aws.in_sight() else {},
         )
     )
 

@@ -11,7 +11,8 @@ from agent.app.following import follower
 from agent.app.hooks import HookRoom
 from agent.app.hosting import farewell, interruptions, while_staying
 from agent.app.housekeeping import Housekeeping
-from agent.app.statuses import status_book, status_desk
+from agent.app.measures import Measures
+from agent.app.pipelines import pipeline_worker
 from agent.app.workshop import Workshop
 from agent.daemon.autoretry import AutoRetry
 from agent.daemon.control import ProjectState
@@ -30,15 +31,11 @@ from agent.kit.sdnotify import Notifier
 from agent.kit.service import Service, StopToken
 from agent.model.project import Source
 from agent.model.request import BuildRequest
-from agent.notify import delivery
-from agent.notify.cloudwatch import CloudWatch
-from agent.notify.eventbridge import EventBridge
 from agent.settings.live import LiveConfiguration
 from agent.settings.reload import SettingsWatch
 from agent.source import git
 from agent.store.builds import Builds
 from agent.store.cursors import Cursors
-from agent.store.outbox import Outbox
 from agent.store.requests import Requests
 from agent.triggers.arrivals import Arrivals
 from agent.triggers.filewatch import FileWatch, watch_tree
@@ -101,6 +98,9 @@ class Daemon:
         )
         self._housekeeping = Housekeeping(workshop, estate, live, self._scheduler.jobs)
         self._scheduler.hold = self._housekeeping.watch.hold
+        self._measures = Measures(
+            workshop, live, self._scheduler.jobs, self._housekeeping.disks, lambda: self._supervisor.alive
+        )
         self._intake = Intake(
             workshop.database,
             workshop.recorder,
@@ -120,6 +120,7 @@ class Daemon:
             clock=workshop.clock,
         )
         self._sqs: Sqs | None = None
+        self._pipelines = pipeline_worker(workshop, live, self._intake, self._scheduler)
         self._notifier = Notifier()
         self._settings = SettingsWatch(live, watch_tree, self._took_up, self._notifier)
         self._follower = follower(workshop, live, self.reload)
@@ -189,6 +190,7 @@ class Daemon:
             poll,
             FileWatch(projects=self._targets, look_now=poll.look_now),
             *self._queues(poll),
+            *self._pipelines,
             self._schedules,
             self._settings,
             *([self._follower] if self._follower else []),
@@ -196,28 +198,11 @@ class Daemon:
             workshop.spares,
             Redelivery(workshop.database, workshop.recorder, workshop.reopen_log, workshop.log_dir, workshop.clock),
             ControlServer(reception, self._estate.state, lambda resource: workshop.identity.arn(resource)),
-            HttpServer(reception, live.settings.http.host, live.settings.http.port, receive),
+            HttpServer(reception, live.settings.http.host, live.settings.http.port, receive, self._measures.page),
             self._hooks.backlog,
             Watchdog(self._notifier, lambda: self._supervisor.alive),
-            *self._deliveries(),
+            *self._measures.services(),
         ]
-
-    def _deliveries(self) -> Sequence[Service]:
-        workshop, afar = self._workshop, self._sinks_of_events()
-        kept = delivery.KEPT_SECONDS if afar else delivery.KEPT_WITHOUT_SINK_SECONDS
-        sinks = [*afar, status_book(workshop)]
-        return [*delivery.services(Outbox(workshop.database), sinks, workshop.clock, kept), status_desk(workshop)]
-
-    def _sinks_of_events(self) -> Sequence[delivery.Sink]:
-        settings, aws = self._live.settings, self._workshop.aws
-        if not aws.in_sight():
-            return []
-        sinks: list[delivery.Sink] = []
-        if settings.events.bus:
-            sinks.append(EventBridge(aws, bus=settings.events.bus, source=settings.events.source))
-        if settings.metrics.namespace:
-            sinks.append(CloudWatch(aws, namespace=settings.metrics.namespace))
-        return sinks
 
     def _submit_polled(self, request: BuildRequest) -> None:
         """Store what polling found, unless an event told of it before."""
@@ -245,8 +230,8 @@ class Daemon:
 
     def _troubles(self) -> Mapping[str, str]:
         """Return the last trouble of each service; one that waits for better times is still running."""
-        own = {self._sqs.name: self._sqs.trouble} if self._sqs and self._sqs.trouble else {}
-        return {**self._supervisor.troubles, **own}
+        patient = [one for one in (self._sqs, *self._pipelines) if one is not None and one.trouble]
+        return {**self._supervisor.troubles, **{one.name: one.trouble for one in patient}}
 
     def _limits(self) -> Limits:
         projects = self._live.projects

@@ -61,7 +61,7 @@ class Housekeeping:
             ),
         )
         self.watch = DiskWatch(
-            disks=self._disks,
+            disks=self.disks,
             jobs=jobs,
             limits=lambda: DiskLimits(**live.settings.disk.model_dump()),
             shed=self.janitor.ask_for_room,
@@ -80,7 +80,8 @@ class Housekeeping:
         workspace = self._estate.of_build(build.uuid).workspace
         return str(workspace) if build.complete and workspace.is_dir() else None
 
-    def _disks(self) -> tuple[Path, ...]:
+    def disks(self) -> tuple[Path, ...]:
+        """Return where builds write."""
         return (self._estate.state,) if self._root is None else (self._estate.state, self._root)
 
     def _sweep_ledger(self, now: float, _: Keep) -> None:

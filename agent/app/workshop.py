@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.app.handover import PipelineHandover
 from agent.app.keyring import SourceAccess, forget_dead
 from agent.aws import FALLBACK_REGION, UNKNOWN_ACCOUNT, Aws, Detour, Proxies
 from agent.buildlog.cloudwatch import CloudWatchSink, stream_name
@@ -44,7 +45,9 @@ from agent.source.sources import Sources
 from agent.source.spares import Spares
 from agent.store.database import Database
 from agent.store.ledger import Ledger
+from agent.store.pipelinejobs import PipelineJobs
 from agent.store.pulled import PulledImages
+from agent.triggers.codepipeline.service import JobService
 
 
 def aws_of(settings: Settings) -> Aws:
@@ -123,6 +126,9 @@ class Workshop:
             uploads=self.uploads,
             images=self.images,
             keep_failed=self.keep_failed,
+            handover=PipelineHandover(
+                JobService(self.aws), PipelineJobs(self.database), self.aws, self.ledger, self.clock
+            ),
         )
 
     def intake_for(self, projects: Mapping[str, Project]) -> Intake:

@@ -17,6 +17,7 @@ from agent.cli import (
     doctor,
     drain,
     logs,
+    pipeline,
     projects,
     reports,
     retry,
@@ -67,6 +68,7 @@ app.command("validate")(validate.validate)
 app.command("serve")(serve.serve)
 app.command("drain")(drain.drain)
 app.add_typer(projects.app, name="projects")
+app.add_typer(pipeline.app, name="pipeline")
 app.command("start")(start.start)
 app.command("builds")(builds.builds)
 app.command("show")(show.show)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -47,6 +47,8 @@ class Host:
     """Asks the store for the builds whose records cannot be read."""
     queue: Callable[[], int] | None = None
     """Asks the queue of AWS events how many messages wait; None: there is no queue."""
+    told: Mapping[str, Callable[[], str]] = field(default_factory=dict)
+    """Asks each service that is told of builds whether it would listen, without telling it anything."""
 
 
 def examine(host: Host) -> list[Check]:
@@ -60,6 +62,7 @@ def examine(host: Host) -> list[Check]:
         *configuration(host.problems, host.projects),
         aws(host.account),
         *queue(host.queue),
+        *told(host.told),
         *host.looks(),
         *preflight(host.projects),
     ]
@@ -179,6 +182,15 @@ def queue(waiting: Callable[[], int] | None) -> Iterator[Check]:
         yield Check("queue", "ok", f"about {waiting()} messages wait")
     except BuildspecdError as error:
         yield Check("queue", "fail", error.message, error.hint or "check queue.url, and the network")
+
+
+def told(services: Mapping[str, Callable[[], str]]) -> Iterator[Check]:
+    """Whether events and metrics are taken."""
+    for name, ask in services.items():
+        try:
+            yield Check(name, "ok", ask())
+        except BuildspecdError as error:
+            yield Check(name, "fail", error.message, error.hint or "check the network and the endpoint")
 
 
 def preflight(projects: Sequence[Project]) -> Iterator[Check]:

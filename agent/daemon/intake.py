@@ -78,10 +78,20 @@ class Intake:
                 f"{project.name} builds any repository of its webhook's scope, and this request names none",
                 hint="say which: sourceLocationOverride",
             )
+        if request.pipeline is None and "CODEPIPELINE" in (wanted.source.type, wanted.artifacts.type):
+            raise RequestInvalid(
+                f"{project.name} is built by a pipeline: its source or its artifacts are of type CODEPIPELINE",
+                hint="start the pipeline, or override source and artifacts (sourceTypeOverride, artifactsOverride)",
+            )
         return self._store(request, wanted, token)
 
     def again(self, old: Build) -> Build:
         """Store and queue a new build with the effective parameters of *old* (`RetryBuild`); it begins a chain anew."""
+        if old.pipeline is not None:
+            raise RequestInvalid(
+                f"Build {old.id} was made for a job of the pipeline {old.pipeline.pipeline}, which is over",
+                hint="retry the stage in CodePipeline: it hands out a job of its own",
+            )
         return self._repeat(old, current_user(), AutoRetry())
 
     def once_more(self, failed: Build, initiator: str) -> Build:
@@ -154,6 +164,7 @@ class Intake:
             source_root=f"/codebuild/output/src{self.chance.randrange(10**8, 10**10)}",
             retry_of=request.retry_of,
             webhook=request.webhook,
+            pipeline=request.pipeline,
         )
 
     def _supersede(self, build: Build, request: BuildRequest) -> None:

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from agent.model.cause import Cause
 from agent.model.phase import Phase, PhaseContext, PhaseType
+from agent.model.pipelinejob import PipelineJob
 from agent.model.project import EnvironmentVariable, Project
 from agent.model.shape import Shape
 from agent.model.status import Status
@@ -121,6 +122,8 @@ class Build(Shape):
     retry_of: str | None = None
     auto_retry: AutoRetry = AutoRetry()
     webhook: WebhookFacts | None = None
+    pipeline: PipelineJob | None = None
+    """The job of CodePipeline's that it is made for: whence its sources come and whither its artifacts go."""
     steps_done: tuple[str, ...] = ()
     stop_reason: str | None = None
     paused_since: float | None = None

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from agent.model.pipelinejob import PipelineJob
 from agent.model.shape import Shape
 from agent.model.webhook import WebhookFacts
 
@@ -28,3 +29,5 @@ class BuildRequest(Shape):
     overrides: dict[str, Any] = Field(default_factory=dict)
     retry_of: str | None = None
     webhook: WebhookFacts | None = None
+    pipeline: PipelineJob | None = None
+    """The job of CodePipeline's that it is made for."""

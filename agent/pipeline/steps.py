@@ -27,6 +27,7 @@ from agent.pipeline import (
     caching,
     commands,
     deaths,
+    handover,
     judgement,
     landing,
     lines,
@@ -164,6 +165,7 @@ def _fetch(job: Job, source: Source, version: str | None) -> Revision:
         check=job.check,
         scratch=job.paths.scratch,
         certificate=job.build.project.environment.certificate,
+        fetcher=handover.fetcher(job, source),
     )
 
 
@@ -180,6 +182,7 @@ def _fetch_primary(job: Job, say: Callable[[str], None], check: Callable[[], Non
         check=check,
         scratch=scratch,
         certificate=build.project.environment.certificate,
+        fetcher=handover.fetcher(job, build.project.source),
     )
 
 

@@ -13,7 +13,9 @@ from agent.container.engine import Engine
 from agent.container.spec import RegistryLogin
 from agent.environment.known_images import KnownImages
 from agent.environment.resolve import SecretSource
+from agent.errors import UserError
 from agent.kit.clock import Clock
+from agent.model.build import Build
 from agent.model.project import Environment
 from agent.objects.store import ObjectStore
 from agent.source.sources import Sources
@@ -23,6 +25,20 @@ class OpenStore(Protocol):
     """Opens the store at a location; with *proxies*, through them and not the way of everything else."""
 
     def __call__(self, location: str, proxies: Proxies | None = None) -> ObjectStore: ...
+
+
+class Handover(Protocol):
+    """Opens a bucket with the credentials that CodePipeline gives for the job of a build, asked for anew each time.
+
+    Raises `AwsRefused` (the job is over) and `AwsUnavailable`.
+    """
+
+    def __call__(self, build: Build, bucket: str, proxies: Proxies | None = None) -> ObjectStore: ...
+
+
+def no_handover(build: Build, bucket: str, proxies: Proxies | None = None) -> ObjectStore:
+    """For those who do no jobs of a pipeline."""
+    raise UserError(f"{build.project.name}: nobody handed over the artifacts in {bucket}", hint="start its pipeline")
 
 
 class ImageBook(Protocol):
@@ -74,4 +90,5 @@ class Toolbox:
     images: ImageBook = field(default_factory=NoImageBook)
     keep_failed: Callable[[], bool] = lambda: False
     """Whether workspaces of builds that do not succeed are kept for a while."""
+    handover: Handover = no_handover
     known_images: KnownImages = field(default_factory=KnownImages)

@@ -10,6 +10,7 @@ from pathlib import Path
 from agent.artifacts.destination import deliver, unpack_to
 from agent.artifacts.key import artifact_key
 from agent.artifacts.select import select
+from agent.aws import Proxies
 from agent.buildspec.plan import ArtifactPlan
 from agent.container.driver import Expanded, read_expansions
 from agent.errors import Unavailable, UploadRefused, UserError
@@ -17,7 +18,8 @@ from agent.kit.beyond import Beyond
 from agent.model.build import ArtifactRecord, ExportedVariable
 from agent.model.cause import Cause
 from agent.model.project import Artifacts
-from agent.pipeline import caching, proxy
+from agent.objects.store import ObjectStore
+from agent.pipeline import caching, handover, proxy
 from agent.pipeline.commands import after_expansions
 from agent.pipeline.job import Job
 from agent.pipeline.places import source_tree
@@ -43,6 +45,7 @@ def publish_variables(job: Job) -> None:
 def upload(job: Job) -> None:
     """Deliver the primary and the secondary artifacts."""
     plan, project = job.plan, job.build.project
+    handover.check_outputs(job.build, plan)
     if plan.artifacts is not None:
         record = _one(job, plan.artifacts, project.artifacts)
         job.build = job.recorder.save(job.build.evolve(artifacts=record))
@@ -51,7 +54,7 @@ def upload(job: Job) -> None:
     settings = {item.artifact_identifier: item for item in project.secondary_artifacts}
     records = []
     for secondary in plan.secondary_artifacts:
-        where = settings.get(secondary.identifier)
+        where = settings.get(handover.written(job.build, secondary.identifier))
         if where is None and job.tools.artifacts_to is None:
             job.say(f"warning: the project has no secondary artifact {secondary.identifier}; it is left out")
             continue
@@ -76,21 +79,35 @@ def _one(job: Job, artifact: ArtifactPlan, settings: Artifacts) -> ArtifactRecor
             return ArtifactRecord(location=target.as_uri(), artifact_identifier=artifact.identifier)
         proxies = proxy.for_artifacts(job.build, job.plan, job.tools)
         with _in_codebuilds_words():
+            store, key, encryption_key = _destination(job, chosen, settings, proxies)
             return deliver(
                 selection,
                 settings,
-                job.tools.open_store(settings.location or "", proxies),
-                key=artifact_key(
-                    settings,
-                    project=job.build.project.name,
-                    build_uuid=job.build.uuid,
-                    override=chosen.name,
-                    s3_prefix=chosen.s3_prefix,
-                ),
+                store,
+                key=key,
                 build_arn=job.build.arn,
-                encryption_key=job.build.project.encryption_key,
+                encryption_key=encryption_key,
                 scratch=Path(scratch),
             )
+
+
+def _destination(
+    job: Job, chosen: ArtifactPlan, settings: Artifacts, proxies: Proxies | None
+) -> tuple[ObjectStore, str, str | None]:
+    """Return the store, the key in it, and the KMS key: the project's, or those that a pipeline's job names."""
+    build = job.build
+    if settings.type == "CODEPIPELINE":
+        output = handover.output_for(build, settings)
+        own_key = build.pipeline.encryption_key if build.pipeline else None
+        return job.tools.handover(build, output.bucket, proxies), output.key, own_key
+    key = artifact_key(
+        settings,
+        project=build.project.name,
+        build_uuid=build.uuid,
+        override=chosen.name,
+        s3_prefix=chosen.s3_prefix,
+    )
+    return job.tools.open_store(settings.location or "", proxies), key, build.project.encryption_key
 
 
 @contextmanager

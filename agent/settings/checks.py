@@ -36,9 +36,6 @@ def findings(project: Project) -> list[Finding]:
 
 
 _NO_LOCATION = frozenset({"NO_SOURCE", "CODEPIPELINE"})
-_NOT_YET = {
-    "CODEPIPELINE": "a source cannot come from CodePipeline yet: let the project watch the repository itself",
-}
 _ENVIRONMENTS = (
     "LINUX_CONTAINER",
     "ARM_CONTAINER",
@@ -110,8 +107,8 @@ def _sources(project: Project) -> Iterator[Finding]:
 
 
 def _source(source: Source, loc: Loc) -> Iterator[Finding]:
-    if source.type in _NOT_YET:
-        yield Finding((*loc, "type"), _NOT_YET[source.type])
+    if source.type == "CODEPIPELINE" and loc != ("source",):
+        yield Finding((*loc, "type"), "a pipeline names its further input artifacts itself: remove this source")
     elif source.type not in _NO_LOCATION and not source.location:
         yield Finding((*loc, "location"), f"location is missing: a source of type {source.type} needs it")
     elif source.type == "S3":
@@ -165,6 +162,9 @@ def _is_inline(buildspec: str | None) -> bool:
 
 def _artifacts(project: Project) -> Iterator[Finding]:
     yield from _destination(project.artifacts, ("artifacts",))
+    if (project.source.type == "CODEPIPELINE") != (project.artifacts.type == "CODEPIPELINE"):
+        words = "source and artifacts are both of type CODEPIPELINE, or neither"
+        yield Finding(("artifacts", "type"), words)
     for index, artifacts in enumerate(project.secondary_artifacts):
         yield from _destination(artifacts, ("secondaryArtifacts", index))
     identifiers = [artifacts.artifact_identifier for artifacts in project.secondary_artifacts]
@@ -172,8 +172,8 @@ def _artifacts(project: Project) -> Iterator[Finding]:
 
 
 def _destination(artifacts: Artifacts, loc: Loc) -> Iterator[Finding]:
-    if artifacts.type == "CODEPIPELINE":
-        yield Finding((*loc, "type"), "artifacts cannot be handed to CodePipeline yet: use S3 or NO_ARTIFACTS")
+    if artifacts.type == "CODEPIPELINE" and loc != ("artifacts",):
+        yield Finding((*loc, "type"), "a pipeline names its further output artifacts itself: remove this one")
     elif artifacts.type == "S3" and not artifacts.location:
         yield Finding((*loc, "location"), "location is missing: name a bucket, or a directory as file:///dir")
 

@@ -25,6 +25,7 @@ _YAML = {
     ("images", "rewrite"): "a mapping such as {a/: b/}",
     ("credentials",): "a list such as [{host: h, token: env:T}]",
     ("webhooks", "sns_topics"): "a list such as [arn:aws:sns:REGION:ACCOUNT:NAME]",
+    ("events", "topic_events"): "a list such as [codebuild-project-build-state-failed]",
 }
 _SETTINGS_HINT = "config/agent.yml of the distribution shows every setting"
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, model_validator
 
 from agent.model.duration import Duration
+from agent.notify.sns import WANTED as RULE_EVENTS
 from agent.settings.credentials import Credential
 from agent.settings.housekeeping import DiskSettings, RetentionSettings
 from agent.settings.section import Section
@@ -44,6 +45,18 @@ def _listen_address(text: str) -> str:
 def _event_source(text: str) -> str:
     if text.startswith("aws."):
         raise ValueError("EventBridge keeps sources that start with 'aws.' for AWS itself")
+    return text
+
+
+def _topic(text: str) -> str:
+    if not is_topic(text):
+        raise ValueError(f"expected the ARN of a topic, arn:aws:sns:REGION:ACCOUNT:NAME, not {text!r}")
+    return text
+
+
+def _rule_event(text: str) -> str:
+    if text not in RULE_EVENTS:
+        raise ValueError(f"expected one of {', '.join(RULE_EVENTS)}, not {text!r}")
     return text
 
 
@@ -149,12 +162,6 @@ class QueueSettings(Section):
     """How long one question waits for a message."""
 
 
-def _topic(text: str) -> str:
-    if not is_topic(text):
-        raise ValueError(f"expected the ARN of a topic, arn:aws:sns:REGION:ACCOUNT:NAME, not {text!r}")
-    return text
-
-
 class WebhooksSettings(Section):
     """Webhooks of git hosts, at `/hooks/github`, `/hooks/github_enterprise`, `/hooks/bitbucket` and `/hooks/gitlab`;
     AWS events that SNS delivers, at `/hooks/sns`."""
@@ -167,22 +174,59 @@ class WebhooksSettings(Section):
     may."""
 
 
+class PipelineActionSettings(Section):
+    """The custom action type whose jobs are done; `buildspecd pipeline install` creates it."""
+
+    category: Literal["Build", "Test"] = "Build"
+    """Category of the action: Build or Test."""
+    provider: str | None = Field(default=None, min_length=1, max_length=35, pattern=r"^[0-9A-Za-z_-]+$")
+    """Provider of the action; null: no pipeline is worked for. A change is taken up after a restart."""
+    version: str = Field(default="1", min_length=1, max_length=9, pattern=r"^[0-9A-Za-z_-]+$")
+    """Version of the action, a text."""
+
+
+class PipelineSettings(Section):
+    """Jobs of AWS CodePipeline, for which this agent is the job worker of a custom action."""
+
+    action: PipelineActionSettings = PipelineActionSettings()
+    """The action type."""
+    pool: str | None = Field(default=None, min_length=1, max_length=20, pattern=r"^[0-9A-Za-z_-]+$")
+    """Jobs whose action names this `Pool` are taken; null: those of every pool."""
+    every: Duration = Field(default=5.0, ge=1, le=3600)
+    """Pause between two questions for jobs while there are places for builds; without one it is 30 seconds at least."""
+    continue_after: Duration | None = Field(default=72000.0, ge=60, le=129600)
+    """How long a build runs before its job is handed back with a continuation token, so that the action does not run
+    out of its time (24 hours); null: never."""
+
+
 class MetricsSettings(Section):
-    """CloudWatch metrics."""
+    """Figures of builds and of the agent, to CloudWatch and for Prometheus."""
 
     namespace: str | None = Field(default="buildspecd", min_length=1, max_length=255, pattern=r"^[0-9A-Za-z.\-_/#:]+$")
     """CloudWatch namespace; null (here or for the whole section): no metrics are sent, nor where AWS credentials are
     missing."""
+    agent_name: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[!-~]+$")
+    """Value of the dimension `AgentName` of the agent's own figures (heartbeat, queue, disk); null: the host's name."""
+    per_build: bool = False
+    """Whether what a build uses (CPU, memory, storage) is sent for each build by itself, too, as CodeBuild does. Each
+    figure of each build is then a metric that CloudWatch charges for."""
+    prometheus: bool = True
+    """Whether the HTTP listener shows the figures at `/metrics`, for Prometheus; with or without AWS."""
 
 
 class EventsSettings(Section):
-    """EventBridge events, in the shape of CodeBuild's own."""
+    """Events in the shape of CodeBuild's own, to EventBridge and to SNS."""
 
     bus: str | None = Field(default="default", min_length=1, max_length=1600)
     """Name or ARN of the event bus; null (here or for the whole section): no events are sent, nor where AWS credentials
     are missing."""
     source: Annotated[str, AfterValidator(_event_source)] = Field(default="buildspecd", min_length=1, max_length=256)
     """`source` of the events; rules match on it. AWS refuses those that start with `aws.`."""
+    topic: Annotated[str, AfterValidator(_topic)] | None = None
+    """ARN of a topic of Amazon SNS, standard or FIFO, that gets the same events directly; null: none does."""
+    topic_events: tuple[Annotated[str, AfterValidator(_rule_event)], ...] = ()
+    """Which events the topic gets, by the ids of CodeBuild's notification rules, such as
+    `codebuild-project-build-state-failed`; empty: all."""
 
 
 class ImagesSettings(Section):
@@ -232,10 +276,12 @@ class Settings(Section):
     """AWS events from SQS."""
     webhooks: WebhooksSettings = WebhooksSettings()
     """Webhooks of git hosts."""
+    pipeline: PipelineSettings = PipelineSettings()
+    """Jobs of AWS CodePipeline."""
     metrics: MetricsSettings = MetricsSettings()
-    """CloudWatch metrics."""
+    """Figures of builds and of the agent, to CloudWatch and for Prometheus."""
     events: EventsSettings = EventsSettings()
-    """EventBridge events."""
+    """Events in the shape of CodeBuild's own, to EventBridge and to SNS."""
     images: ImagesSettings = ImagesSettings()
     """Build images."""
     retention: RetentionSettings = RetentionSettings()

@@ -108,19 +108,20 @@ class Sources:
         check: Callable[[], None] = go_on,
         scratch: Path | None = None,
         certificate: str | None = None,
+        fetcher: Fetcher | None = None,
     ) -> Revision:
         """Make *workspace* hold *source* at *version* (service.md 1.4; None: tip of the default branch).
 
         *ref* is the branch or tag that a bare commit id was seen on; with it only that one is fetched. *say* gets lines
         for the build's log; *check* is called now and then, and may raise to end it. *scratch* is a private directory
         for what is on its way, on the disk of the workspace. *certificate* is the build's `environment.certificate`,
-        which is believed as well. Running it twice gives the same result. Raises `SourceNotFound`, `SourceRefused`,
+        which is believed as well. *fetcher* takes the place of the one of the
+        source's type. Running it twice gives the same result. Raises `SourceNotFound`, `SourceRefused`,
         `GitUnavailable`, `AwsUnavailable`, `DiskFull`.
         """
         try:
-            if source.type in self._others:
-                errand = Errand(say, check, scratch or workspace.parent)
-                return self._others[source.type](source, version, workspace, errand)
+            if another := fetcher or self._others.get(source.type):
+                return another(source, version, workspace, Errand(say, check, scratch or workspace.parent))
             return self._fetch_any(source, version, workspace, say, ref, certificate)
         except DiskFull:
             self._make_room()

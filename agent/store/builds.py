@@ -140,6 +140,15 @@ class Builds:
         """Return the ended builds made after *since* whose log some sink has not got whole, oldest first."""
         return self._several("SELECT document, id FROM builds WHERE owing = 1 AND created >= ? ORDER BY created", since)
 
+    def log_lag(self) -> int:
+        """Return the bytes of the logs of ended builds that sinks have still to get. Asks the records, reads none."""
+        row = self._database.row(
+            "SELECT sum(max(0, json_extract(document, '$.logs.bytes') - part.value)) FROM "
+            "(SELECT iif(json_valid(document), document, '{}') AS document FROM builds WHERE owing = 1),"
+            " json_each(document, '$.logs.delivered') AS part"
+        )
+        return int(row[0] or 0) if row else 0
+
     def last_of(self, project: str) -> Build | None:
         """Return the newest build of a project."""
         found = self.list(project=project, limit=1)

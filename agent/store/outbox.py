@@ -34,6 +34,13 @@ class Outbox:
             )
         ]
 
+    def count(self, sink: str) -> int:
+        """Return how many events *sink* has still to be told."""
+        row = self._database.row(
+            "SELECT count(*) FROM outbox WHERE seq > coalesce((SELECT seq FROM deliveries WHERE sink = ?), 0)", sink
+        )
+        return int(row[0]) if row else 0
+
     def delivered(self, sink: str, seq: int) -> None:
         """Remember that *sink* has everything up to *seq*."""
         self._database.execute(

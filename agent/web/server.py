@@ -42,6 +42,7 @@ _HOOKS_AT_ONCE = 2000
 """Connections that the HTTP listener holds; a burst of deliveries must not be sent away."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
+Figures = Callable[[str], tuple[bytes, str]]
 
 
 class ControlServer:
@@ -72,13 +73,24 @@ class ControlServer:
 
 
 class HttpServer:
-    """Service: the TCP listener. It serves `/healthz`, `/readyz` and `/hooks/...`, and 404 for everything else."""
+    """Service: the TCP listener. It serves `/healthz`, `/readyz`, `/metrics` and `/hooks/...`, and else 404.
+
+    *figures* makes what `/metrics` shows, and its content type, from an `Accept` header.
+    """
 
     name = "http"
 
-    def __init__(self, control: Control, host: str, port: int, receive: hooks.Receive | None = None) -> None:
+    def __init__(
+        self,
+        control: Control,
+        host: str,
+        port: int,
+        receive: hooks.Receive | None = None,
+        figures: Figures | None = None,
+    ) -> None:
         self._control = control
         self._receive = receive
+        self._figures = figures
         self._host = host
         self._port = port
         self.port: int | None = None
@@ -89,7 +101,8 @@ class HttpServer:
         listener = _tcp_listener(self._host, self._port)
         self.port = listener.getsockname()[1]
         _log.info("listening", host=self._host, port=self.port)
-        serve_app(health_app(self._control, self._host, self._receive), listener, stop, at_once=_HOOKS_AT_ONCE)
+        app = health_app(self._control, self._host, self._receive, self._figures)
+        serve_app(app, listener, stop, at_once=_HOOKS_AT_ONCE)
 
 
 def control_app(control: Control, arn: Callable[[str], str], stop: StopToken) -> ASGIApp:
@@ -120,7 +133,9 @@ def control_app(control: Control, arn: Callable[[str], str], stop: StopToken) ->
     )
 
 
-def health_app(control: Control, host: str, receive: hooks.Receive | None = None) -> ASGIApp:
+def health_app(
+    control: Control, host: str, receive: hooks.Receive | None = None, figures: Figures | None = None
+) -> ASGIApp:
     """Return the application of the TCP listener on *host*; requests that name another host are refused.
 
     Only hooks are not: they come through whatever stands in front, and their signature lets them in.
@@ -135,6 +150,12 @@ def health_app(control: Control, host: str, receive: hooks.Receive | None = None
         ready = not state.draining and not trouble
         body = {"ready": ready, "draining": state.draining, "trouble": trouble}
         return JSONResponse(body, status_code=200 if ready else 503)
+
+    async def metrics(request: Request) -> Response:
+        if figures is None:
+            return await nothing(request)
+        page, content_type = await run_in_threadpool(figures, request.headers.get("accept", ""))
+        return Response(page, headers={"content-type": content_type})
 
     async def nothing(request: Request) -> Response:
         return PlainTextResponse("there is nothing here\n", status_code=404)
@@ -154,6 +175,7 @@ def health_app(control: Control, host: str, receive: hooks.Receive | None = None
         routes=[
             Route("/healthz", checked(healthz), methods=["GET"]),
             Route("/readyz", checked(readyz), methods=["GET"]),
+            Route("/metrics", checked(metrics), methods=["GET"]),
             *(posts if receive else ()),
             Route("/{path:path}", checked(nothing), methods=methods),
         ]

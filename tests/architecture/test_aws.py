@@ -39,4 +39,9 @@ def test_of_the_queue_messages_may_be_taken_put_back_deleted_and_counted_and_not
 def test_only_what_has_no_resource_is_allowed_on_all_of_them() -> None:
     statements = re.split(r"- Sid: ", POLICY)[1:]
     wide = {text.split()[0] for text in statements if 'Resource: "*"' in text}
-    assert wide == {"CountBuilds", "FindLifecycleHooks", "PullImages"}
+    assert wide == {"CountBuilds", "DoPipelineJobs", "FindLifecycleHooks", "PullImages"}
+
+
+def test_of_pipelines_jobs_may_be_asked_for_and_done_and_no_action_type_made() -> None:
+    words = {"PollForJobs", "AcknowledgeJob", "GetJobDetails", "PutJobSuccessResult", "PutJobFailureResult"}
+    assert set(re.findall(r"\bcodepipeline:([A-Z]\w+)", POLICY)) == words

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import urllib.request
 import uuid
 import zipfile
 
@@ -66,6 +67,8 @@ def test_a_push_becomes_a_build_and_everything_it_leaves_is_where_it_belongs(
     _assert_artifact_is_sealed(aws, build, bucket, key)
     assert build["buildspecd"]["cache"] == {"restored": "miss", "saved": True, "files": 0}
     _assert_events_and_metrics(aws, queue, project, build)
+    counted = f'buildspecd_builds_ended_total{{project="{project}",status="SUCCEEDED"}} 1.0'
+    until(lambda: counted in _figures(daemon), "the count of the build")
 
     second = repository.commit("second", file="two")
     again = daemon.nth(project, 2)
@@ -139,6 +142,16 @@ def _assert_events_and_metrics(aws: Cloud, queue: str, project: str, build: Json
     wanted = {"Builds", "SucceededBuilds", "Duration", "BuildDuration", "UploadArtifactsDuration"}
     until(lambda: wanted <= aws.metrics(project), "the metrics of the build")
     assert "FailedBuilds" not in aws.metrics(project)
+    every = {one["MetricName"] for one in aws.client("cloudwatch").list_metrics(Namespace="buildspecd")["Metrics"]}
+    assert every >= {"DaemonHeartbeat", "QueueDepth", "RunningBuilds", "LogLagBytes", "HostDiskFreePercent"}
+
+
+def _figures(daemon: Daemon) -> str:
+    """Return what a scraper sees."""
+    heard = [json.loads(line) for line in daemon.said().splitlines() if line.startswith("{")]
+    port = next(line["port"] for line in heard if line.get("message") == "listening" and "port" in line)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
+        return str(answer.read().decode())
 
 
 def test_a_build_is_of_exactly_the_commit_that_was_pushed_even_when_the_branch_moves_on(

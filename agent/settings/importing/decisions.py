@@ -32,12 +32,14 @@ def notes_on(members: dict[str, Any]) -> list[Note]:
 def translated_members(members: dict[str, Any]) -> tuple[dict[str, Any], list[Note]]:
     """Return *members* with what cannot be here replaced by the nearest thing that can, and a note at each."""
     notes: list[Note] = []
-    source, artifacts, environment = (_mapping(members, name) for name in ("source", "artifacts", "environment"))
-    if source.get("type") == "CODEPIPELINE":
-        members = {**members, "source": {**source, "type": "GIT", "location": NOWHERE}, "agent": {"poll": "0"}}
-        text = "CodePipeline handed the source over; name the repository here, and remove agent.poll below to watch it"
-        notes.append(Note(("source", "location"), "decide", text))
-    if artifacts.get("type") == "CODEPIPELINE":
+    handed = {name: _mapping(members, name).get("type") == "CODEPIPELINE" for name in ("source", "artifacts")}
+    environment = _mapping(members, "environment")
+    if handed["source"]:
+        artifacts = _mapping(members, "artifacts") if handed["artifacts"] else {}
+        members = {**members, "artifacts": {**artifacts, "type": "CODEPIPELINE"}}
+        text = "CodePipeline's own CodeBuild action cannot start this agent: put the custom action into its place"
+        notes.append(Note(("source", "type"), "decide", f"{text} (`buildspecd pipeline install`)"))
+    elif handed["artifacts"]:
         members = {**members, "artifacts": {"type": "NO_ARTIFACTS"}}
         text = "the artifact went to CodePipeline; here type: S3 with a location may take its place"
         notes.append(Note(("artifacts",), "decide", text))

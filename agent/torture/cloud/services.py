@@ -14,6 +14,7 @@ from agent.torture.cloud.logs import Logs
 from agent.torture.cloud.queues import Queues
 from agent.torture.cloud.s3 import S3, Bucket
 from agent.torture.cloud.small import Events, Metrics, Vault, identities
+from agent.torture.cloud.topics import Topics
 from agent.torture.cloud.wire import Answer, Document, Refusal, Request, as_json
 
 TARGETS: Final = {
@@ -37,6 +38,7 @@ class Services:
         self.s3 = S3(now)
         self.events = Events()
         self.metrics = Metrics(now)
+        self.topics = Topics()
         self.vault = Vault()
         self.queues = Queues(now)
         self._lock = threading.Lock()
@@ -59,6 +61,8 @@ class Services:
             return self.s3.answer(request)
         if request.service == "sts":
             return identities(request.operation, request.document)
+        if request.service == "sns":
+            return self.topics.answer(request.operation, request.document)
         if request.service == "events" and request.operation == "PutEvents":
             return as_json(self.events.put(request.document, partial=kind == "partial"))
         if request.service == "cloudwatch" and request.operation == "PutMetricData":
@@ -92,6 +96,7 @@ class Services:
             "buckets": self._buckets,
             "object": lambda: self._object(query.get("bucket", ""), query.get("key", "")),
             "events": lambda: {"events": list(self.events.taken)},
+            "published": lambda: {"published": list(self.topics.taken)},
             "metrics": lambda: {"metrics": list(self.metrics.taken)},
         }
         view = views.get(what[0]) if len(what) == 1 else None

@@ -74,7 +74,7 @@ def refused(service: str, refusal: Refusal, *, head: bool = False) -> Answer:
         inner = element("Code", refusal.code) + element("Message", refusal.text) + element("RequestId", number)
         body = b"" if head else as_xml(f"<Error>{inner}</Error>").body
         return Answer(refusal.status, body, {"Content-Type": XML, "x-amz-request-id": number})
-    if service == "sts":
+    if service in ("sts", "sns"):
         inner = element("Type", "Sender") + element("Code", refusal.code) + element("Message", refusal.text)
         text = f"<ErrorResponse><Error>{inner}</Error>{element('RequestId', number)}</ErrorResponse>"
         return Answer(refusal.status, as_xml(text).body, {"Content-Type": "text/xml", "x-amzn-RequestId": number})

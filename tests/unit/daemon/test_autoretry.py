@@ -9,8 +9,10 @@ import pytest
 
 from agent.daemon.autoretry import AutoRetry
 from agent.daemon.intake import Identity, Intake
+from agent.errors import RequestInvalid
 from agent.model.build import Build
 from agent.model.phase import PhaseContext
+from agent.model.pipelinejob import PipelineJob
 from agent.model.project import AgentOptions, Project, Source
 from agent.model.request import BuildRequest
 from agent.model.status import Status
@@ -100,7 +102,13 @@ def test_a_start_request_has_the_last_word_on_the_limit(desk: Desk) -> None:
 
 def test_builds_of_a_pipeline_are_retried_by_the_pipeline(tmp_path: Path) -> None:
     desk = Desk(tmp_path, source=Source(type="CODEPIPELINE"))
-    assert desk.end(desk.start()).auto_retry.next is None
+    job = PipelineJob(id="1", pipeline="shop")
+    ended = desk.end(desk.start(pipeline=job))
+    assert ended.auto_retry.next is None
+    with pytest.raises(RequestInvalid, match="made for a job of the pipeline shop"):
+        desk.intake.again(ended)
+    with pytest.raises(RequestInvalid, match="web is built by a pipeline"):
+        desk.start()
 
 
 def test_the_projects_role_is_the_initiator_in_the_session_of_the_failed_build(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from agent.aws import Aws, AwsRefused
 from agent.errors import AwsUnavailable
+from agent.model.build import CacheRecord
 from agent.model.event import BuildEvent
 from agent.model.phase import PhaseType
 from agent.model.status import Status
@@ -37,6 +38,7 @@ def test_a_good_build_has_every_metric_of_codebuild() -> None:
         "QueuedDuration": 1.5,
         "ProvisioningDuration": 1.5,
         "DownloadSourceDuration": 1.5,
+        "StartLatency": 4.5,
         "InstallDuration": 1.5,
         "PreBuildDuration": 1.5,
         "BuildDuration": 1.5,
@@ -65,6 +67,24 @@ def test_the_end_of_a_build_is_counted_by_its_status(status: Status, counted: se
 
 def test_a_build_that_waited_too_long_counts_as_failed_and_as_timed_out() -> None:
     assert set(named(finished(a_build(), NOON + 9, Status.TIMED_OUT))) == {"FailedBuilds", "TimedOutBuilds", "Duration"}
+
+
+@pytest.mark.parametrize(("restored", "value"), [("hit", {1.0}), ("miss", {0.0}), ("off", set())])
+def test_a_cache_that_was_looked_for_counts_as_hit_or_miss(restored: str, value: set[float]) -> None:
+    told = named(finished(a_build(cache=CacheRecord(restored=restored)), NOON))
+    assert {told[name] for name in told if name == "CacheHit"} == value
+
+
+def test_a_source_that_cannot_be_had_is_no_start() -> None:
+    events = told_by(a_build(), Status.FAILED, PhaseType.DOWNLOAD_SOURCE)
+    assert "StartLatency" not in named(*events)
+
+
+def test_a_refusal_names_the_permission_and_the_namespace(scripted: ScriptedAws) -> None:
+    scripted.answer = lambda _: (403, "application/json", {"__type": "AccessDenied", "message": "no"})
+    with pytest.raises(AwsRefused) as refused:
+        CloudWatch(scripted, "acme/ci").deliver([started(a_build())])
+    assert "cloudwatch:PutMetricData for the namespace acme/ci" in refused.value.hint
 
 
 def test_a_fault_is_never_counted_as_the_users_failure() -> None:
@@ -137,7 +157,7 @@ def test_cloudwatch_lists_each_metric_twice_and_none_of_a_single_build(aws: Aws)
     CloudWatch(aws, namespace.name).deliver([event for number in (1, 2, 3) for event in told_by(a_build(number))])
     listed = namespace.listed()
     assert {dimension for _, dimension in listed} == {"", "ProjectName=web"}
-    assert len(listed) == 2 * 13
+    assert len(listed) == 2 * 14
 
 
 def test_through_the_outbox_each_event_is_counted_once(aws: Aws, tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from agent.model.project import Environment, EnvironmentVariable
 from agent.model.status import Status
 from agent.notify.delivery import Delivery
 from agent.notify.detail import detail
-from agent.notify.eventbridge import MOST_BYTES, MOST_ENTRIES, EventBridge, Letter, entry, next_call, size
+from agent.notify.eventbridge import EventBridge, entry, size
+from agent.notify.letters import MOST_BYTES, MOST_ENTRIES, Letter, next_call
 from agent.store.outbox import Outbox
 from tests.unit.notify.builds import a_red_end, told_by
 from tests.unit.notify.conftest import Answer, ScriptedAws

@@ -213,7 +213,11 @@ GIT = MINIMAL["source"]
             {"source": {"type": "S3", "location": "bucket/src/"}, "sourceVersion": "v1"},
             "sourceVersion: Source version should be empty for S3 folder source location",
         ),
-        ({"source": {"type": "CODEPIPELINE"}}, "source.type: a source cannot come from CodePipeline yet"),
+        ({"source": {"type": "CODEPIPELINE"}}, "artifacts.type: source and artifacts are both of type CODEPIPELINE"),
+        (
+            {"secondarySources": [{"type": "CODEPIPELINE", "sourceIdentifier": "a"}]},
+            "secondarySources[0].type: a pipeline names its further input artifacts itself",
+        ),
         ({"source": {"type": "NO_SOURCE"}}, "source.buildspec: a project without source needs its buildspec written"),
         ({"secondarySources": [GIT]}, "secondarySources[0]: sourceIdentifier is missing"),
         (
@@ -225,7 +229,11 @@ GIT = MINIMAL["source"]
             "secondarySourceVersions[0].sourceIdentifier: no secondary source is called 'a'",
         ),
         ({"artifacts": {"type": "S3"}}, "artifacts.location: location is missing"),
-        ({"artifacts": {"type": "CODEPIPELINE"}}, "artifacts.type: artifacts cannot be handed to CodePipeline yet"),
+        ({"artifacts": {"type": "CODEPIPELINE"}}, "artifacts.type: source and artifacts are both of type CODEPIPELINE"),
+        (
+            {"secondaryArtifacts": [{"type": "CODEPIPELINE", "artifactIdentifier": "a"}]},
+            "secondaryArtifacts[0].type: a pipeline names its further output artifacts itself",
+        ),
         (
             {"secondaryArtifacts": [{"type": "S3", "location": "b"}]},
             "secondaryArtifacts[0]: artifactIdentifier is missing",

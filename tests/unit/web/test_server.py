@@ -254,6 +254,20 @@ def test_a_loopback_host_header_is_let_in(tcp: int, host: str) -> None:
     assert get(tcp, "/healthz", Host=host)[0] == 200
 
 
+def test_figures_are_shown_to_who_names_this_host_and_to_nobody_else(control: FakeControl) -> None:
+    service = HttpServer(control, "127.0.0.1", 0, figures=lambda accept: (accept.encode(), "text/plain; version=1"))
+    with running(service, lambda: service.port is not None):
+        assert service.port
+        assert get(service.port, "/metrics", Accept="a/b") == (200, b"a/b")
+        assert get(service.port, "/metrics", Host="evil.example")[0] == 403
+        assert get(service.port, "/metrics", "POST")[0] in (404, 405)
+
+
+def test_where_figures_are_switched_off_there_is_nothing(tcp: int) -> None:
+    assert get(tcp, "/metrics")[0] == 404
+    assert get(tcp, "/metrics", Host="evil.example")[0] == 403
+
+
 def test_a_port_that_is_taken_is_named(control: FakeControl, tcp: int) -> None:
     with pytest.raises(Unavailable, match=f"cannot listen on 127.0.0.1:{tcp}"):
         HttpServer(control, "127.0.0.1", tcp).run(StopToken())

@@ -116,8 +116,8 @@ def test_a_project_of_codepipeline_and_of_windows_still_passes_the_check(tmp_pat
         }
     )
     project = read_back(tmp_path, made.text)
-    assert (project["source"]["type"], project["artifacts"]["type"]) == ("GIT", "NO_ARTIFACTS")
-    assert project["agent"]["poll"] == 0
+    assert (project["source"]["type"], project["artifacts"]["type"]) == ("CODEPIPELINE", "CODEPIPELINE")
+    assert "put the custom action into its place" in made.text
     assert "was WINDOWS_EC2" in made.text
 
 
