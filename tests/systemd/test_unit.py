@@ -10,6 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from agent.model.cause import Cause
+from agent.model.phase import PhaseType
+from agent.model.status import Status
+from agent.store.builds import Builds
+from agent.store.database import Database
+from tests.images import docker
 from tests.systemd.host import UNIT, Host, booted
 
 MOST_EXPOSED = 3.0
@@ -119,6 +125,30 @@ def test_settings_that_cannot_be_used_end_the_service_for_good_and_say_why(host:
         settings.write_text(good)
         host.run("systemctl", "reset-failed", "buildspecd")
         host.run("systemctl", "start", "buildspecd")
+
+
+def test_a_host_that_is_shut_down_ends_its_builds_in_order_and_keeps_its_queue() -> None:
+    with booted({}) as host:
+        (host.etc / "projects.d" / "web.yml").write_text(PROJECT)
+        (host.etc / "agent.yml").write_text((host.etc / "agent.yml").read_text() + "builds: {max_concurrent: 1}\n")
+        host.run("systemctl", "start", "buildspecd")
+        running, waiting = host.json("start", "web")["id"], host.json("start", "web")["id"]
+        host.until(lambda: "line 0" in host.buildspecd("logs", running), "the build says something")
+        host.run("systemctl", "poweroff", "--no-block", check=False)
+        docker("wait", host.container)
+
+        builds = Builds(Database(host.shared / "state" / "builds.db"))
+        ended, kept = builds.get(running), builds.get(waiting)
+        assert ended is not None
+        assert kept is not None
+        assert (ended.status, ended.cause) == (Status.STOPPED, Cause.HOST_INTERRUPTED)
+        build_phase = ended.phase(PhaseType.BUILD)
+        assert build_phase is not None
+        assert build_phase.phase_status is Status.STOPPED
+        assert "the host is shut down" in build_phase.contexts[0].message
+        assert (kept.status, kept.current_phase) == (Status.IN_PROGRESS, PhaseType.QUEUED)
+        agent = (host.shared / "state" / "agent-id").read_text().strip()
+        assert docker("ps", "--all", "--quiet", f"--filter=label=buildspecd.agent={agent}") == ""
 
 
 def _answers(host: Host, *, other_than: str) -> bool:
