@@ -70,7 +70,7 @@ def evidence(
 
     Raises `Unavailable` while there is no engine to ask.
     """
-    victim = victim_of(state.id, log) if state is not None and state.oom_killed else None
+    victim = victim_of(state.id, log) if state is not None else None
     return Evidence(restarted(job), str(victim or ""), command, began)
 
 
@@ -82,7 +82,7 @@ def death(state: ContainerState | None, evidence: Evidence = Evidence()) -> Cont
     """
     if evidence.restarted == "host":
         return _lost("the host was restarted", Cause.HOST_RESTARTED)
-    if state is not None and state.oom_killed:
+    if state is not None and (state.oom_killed or evidence.victim):
         return ContainerDied(
             f"{FOUND}: it ran out of memory{told(evidence)}",
             code="OUT_OF_MEMORY",

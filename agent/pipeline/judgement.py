@@ -54,8 +54,9 @@ def judge(job: Job, watch: Watch) -> None:
         raise ContainerDied(f"the build ended before its commands did: {driver.read_diagnostics(job.paths.control)}")
     if not result.succeeding:
         state = watch.last_state()
-        if state is not None and state.oom_killed:
-            _blame_memory(job, watch.evidence(state))
+        found = watch.evidence(state)
+        if (state is not None and state.oom_killed) or found.victim:  # a busy engine may miss what the kernel says
+            _blame_memory(job, found)
 
 
 def _blame_memory(job: Job, found: Evidence) -> None:

@@ -38,7 +38,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted. *minutes*: of faults; *settle*: seconds that everything may take to end afterwards."""
+    """What is wanted. *minutes*: of faults; *settle*: seconds that everything may take to end afterwards.
+
+    *without*: kinds of fault that are left out.
+    """
 
     seed: int
     minutes: float
@@ -49,6 +52,7 @@ class Order:
     kill_every: float = 7.0
     mishap_every: float = 2.5
     push_every: float = 5.0
+    without: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -227,7 +231,7 @@ class _Conductor:
         every = {**mishaps.HOST, **mishaps.CLOUD}
         for _ in range(3):
             if not self.deck:
-                self.deck = sorted(every)
+                self.deck = sorted(every.keys() - self.order.without)
                 self.world.chance.shuffle(self.deck)
             name = self.deck.pop()
             if every[name](self.world):

@@ -149,7 +149,8 @@ def _assert_events_and_metrics(aws: Cloud, queue: str, project: str, build: Json
 def _figures(daemon: Daemon) -> str:
     """Return what a scraper sees."""
     heard = [json.loads(line) for line in daemon.said().splitlines() if line.startswith("{")]
-    port = next(line["port"] for line in heard if line.get("message") == "listening" and "port" in line)
+    ports = [line["port"] for line in heard if line.get("message") == "listening" and "port" in line]
+    port = ports[-1]  # that of the daemon that runs now: others may have ended the first
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         return str(answer.read().decode())
 

@@ -106,7 +106,7 @@ def test_cases_54_55_and_57_to_60_secrets_parameters_masks_and_exports(aws_site:
     ssm, secrets = (aws_site.workshop.aws.client(name) for name in ("ssm", "secretsmanager"))
     ssm.put_parameter(Name="/plain/p", Value="a-plain-String", Type="String", Overwrite=True)
     ssm.put_parameter(Name="/secure/p", Value="several\nlines of it", Type="SecureString", Overwrite=True)
-    arn = secrets.create_secret(Name="both", SecretString='{"user": "scott", "port": 5432, "long": "tiger-tiger"}')[
+    arn = secrets.create_secret(Name="both", SecretString='{"user": "scott", "port": 54321987, "long": "tiger-tiger"}')[
         "ARN"
     ]
     secrets.create_secret(Name="hato", SecretString="hato")

@@ -228,8 +228,8 @@ def test_exported_variables_that_are_too_large_are_told_and_names_that_cannot_be
     assert "not output variables, for their names: a.b" in odd.told["executionDetails"]["summary"]
 
 
-def test_trouble_is_told_once_waited_for_and_holds_up_no_other_job(
-    tmp_path: Path, pipeline: CodePipeline, caplog: pytest.LogCaptureFixture
+def test_trouble_is_waited_for_longer_each_time_and_is_over_when_it_is_over(
+    tmp_path: Path, pipeline: CodePipeline
 ) -> None:
     stop, waits = StopToken(), list[float]()
 
@@ -245,7 +245,6 @@ def test_trouble_is_told_once_waited_for_and_holds_up_no_other_job(
     desk.worker.run(stop)
     assert [2 <= waits[0] <= 2.5, 4 <= waits[1] <= 5, 8 <= waits[2] <= 10] == [True] * 3
     assert desk.worker.trouble == ""
-    assert caplog.text.count("buildspecd pipeline install") == 1
 
 
 def test_a_server_that_refuses_everything_names_the_permission(tmp_path: Path, pipeline: CodePipeline) -> None:
