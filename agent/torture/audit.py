@@ -87,7 +87,8 @@ def _audit_build(found: Found, evidence: Evidence, verdict: Verdict) -> None:
     natural, problem = judge_end(found, evidence, verdict)
     verdict.blame("P7", problem, found.id)
     torn = evidence.excuses.torn(build)
-    whole = natural and found.recipe is not None and found.recipe.outcome.whole and not torn
+    spared = build["buildspecd"].get("cause") != Cause.OUT_OF_MEMORY  # the kernel may have chosen the driver
+    whole = natural and spared and found.recipe is not None and found.recipe.outcome.whole and not torn
     verdict.blame("P2", wrong_copies(found), found.id)
     problems = list(wrong_lines(found, whole=whole))
     if torn:
