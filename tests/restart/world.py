@@ -214,6 +214,10 @@ class HostEngine(FakeEngine):
     def remove(self, container: str) -> None:
         if container in self.containers:
             self.end(container, 137)
+        # A process that was killed reads nothing more; its thread could yet take the word meant for the next driver.
+        for driver in self.drivers:
+            if not driver.container.state.running:
+                driver.join(10)
         super().remove(container)
 
     def end_all(self, exit_code: int = 137) -> None:
