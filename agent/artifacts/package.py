@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
@@ -13,6 +12,7 @@ from typing import IO, Final
 
 from agent.artifacts.selection import SelectedFile, Selection
 from agent.errors import DiskFull
+from agent.kit.files import NO_SPACE
 from agent.kit.heed import heed
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
@@ -44,7 +44,7 @@ def write_zip(selection: Selection, file: Path) -> Package:
                     _add(archive, entry)
     except BaseException as error:
         file.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and error.errno in NO_SPACE:
             raise DiskFull(f"no space left for the artifact's ZIP in {file.parent}", hint="free some space") from error
         raise
     return Package(file, summed.md5.hexdigest(), summed.sha256.hexdigest(), summed.size)

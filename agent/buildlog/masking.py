@@ -23,6 +23,8 @@ _KEY_ID_BEGUN = re.compile(rb"A(?:[KS](?:I(?:A[0-9A-Z]{0,15})?)?)?\Z")
 _KEY_ID_LENGTH = 20
 _HEAD = 8
 _SHORT = 64
+_TELLING = 4
+"""Of a beginning shorter than this nothing can be told."""
 
 
 @dataclass(slots=True)
@@ -38,7 +40,8 @@ class Masker:
 
     Every occurrence of every form is found; those that overlap become one `***`, those that only touch stay two.
     What comes out does not depend on how the stream is cut. Bytes at the end that may be the beginning of a secret
-    are kept until the next bytes decide, or until `flush`.
+    are kept until the next bytes decide, or until `flush`. At the end of the stream what is a good part of a secret
+    (half of it, or eight bytes) counts as one: a build that is killed while it prints one must not show what came out.
 
     To go on in another process: read the stream again from `consumed - held` into `Masker(secrets, covered=covered)`.
     """
@@ -102,9 +105,11 @@ class Masker:
     def flush(self) -> bytes:
         """Return what is held: the stream has ended, so nothing can complete a secret any more."""
         buffer, self._pending = self._pending, b""
-        masked, _ = self._masked(buffer, len(buffer))
+        over = max(self._covered, *(stop for form in self._present(buffer) for _, stop in _places(buffer, form)), 0)
+        cut = over + self._cut_off(buffer[over:])
+        masked, _ = self._masked(buffer, cut)
         self._covered = 0
-        return masked
+        return masked + STARS if cut < len(buffer) else masked
 
     def drop(self) -> None:
         """Forget what is held: the stream is not shown any more."""
@@ -141,6 +146,21 @@ class Masker:
             if buffer[at:] in self._beginnings:
                 keep = at
                 break
+        return self._long_begun(buffer, keep)
+
+    def _cut_off(self, buffer: bytes) -> int:
+        """Return where a secret begins of which *buffer* ends in a good part, but not in all; its length: nowhere."""
+        size = len(buffer)
+        keep = self._long_begun(buffer, size)
+        for at in range(max(0, size - _HEAD + 1), min(keep, size - _TELLING + 1)):
+            rest = buffer[at:]
+            if any(form.startswith(rest) and len(rest) < len(form) <= 2 * len(rest) for form in self._known):
+                return at
+        return keep
+
+    def _long_begun(self, buffer: bytes, keep: int) -> int:
+        """Return the earliest place before *keep* from which *buffer* ends in `_HEAD` bytes or more of a form."""
+        size = len(buffer)
         for head, forms in self._heads.items():
             keep = _begun(buffer, head, forms, keep)
         if self._wrapped:

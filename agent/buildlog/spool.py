@@ -6,7 +6,6 @@ and is cut off when the spool is opened again. A kill needs no fsync for that; `
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from agent.errors import DiskFull
-from agent.kit.files import write_atomic
+from agent.kit.files import NO_SPACE, sync_directory, write_atomic
 
 LOG = "log"
 CHECKPOINT = "checkpoint.json"
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -81,18 +79,33 @@ class Spool:
         self.lines += data.count(b"\n")
 
     def commit(self, *, raw: int, covered: int, said: Mapping[str, Sequence[int]], sync: bool = False) -> None:
-        """Make what was appended visible, and *raw* the place to go on from. Raises `DiskFull`."""
-        checkpoint = Checkpoint(raw, covered, self.length, self.lines, dict(said))
+        """Make what was appended visible, and *raw* the place to go on from. Raises `DiskFull`.
+
+        With *sync* it outlives a power cut too. What has been committed before takes no room to be synced.
+        """
+        kept = {step: list(sums) for step, sums in said.items()}  # those of the caller grow
+        checkpoint = Checkpoint(raw, covered, self.length, self.lines, kept)
         try:
             if sync:
                 os.fsync(self._file)
-            data = json.dumps(asdict(checkpoint)).encode()
-            write_atomic(self._checkpoint_file, data, mode=0o600, sync=sync)
+            if sync and checkpoint == self.checkpoint and self._checkpoint_file.exists():
+                self._sync_checkpoint()
+            else:
+                data = json.dumps(asdict(checkpoint)).encode()
+                write_atomic(self._checkpoint_file, data, mode=0o600, sync=sync)
         except OSError as error:
             if error.errno in NO_SPACE:
                 raise _disk_full(self._checkpoint_file) from error
             raise
         self.checkpoint = checkpoint
+
+    def _sync_checkpoint(self) -> None:
+        handle = os.open(self._checkpoint_file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        sync_directory(self._checkpoint_file.parent)
 
     def close(self) -> None:
         """Let the file go. Safe to call twice."""

@@ -8,7 +8,10 @@ from typing import Literal
 
 
 class Cause(StrEnum):
-    """Why a build did not succeed; the first thing that went wrong. docs/FAILURES.md shows the whole list."""
+    """Why a build did not succeed: the first thing that went wrong, or the first fault where it ended FAULT.
+
+    docs/FAILURES.md shows the whole list.
+    """
 
     COMMAND_FAILED = "COMMAND_FAILED"
     COMMAND_NOT_FOUND = "COMMAND_NOT_FOUND"

@@ -16,7 +16,7 @@ from typing import IO, Final
 from urllib.parse import quote
 
 from agent.errors import DiskFull, UploadRefused, UserError
-from agent.kit.files import sync_directory
+from agent.kit.files import NO_SPACE, sync_directory
 from agent.kit.heed import heed
 from agent.objects.book import FILE, Book, NoBook
 from agent.objects.keys import checked_key
@@ -220,7 +220,7 @@ class DirectoryStore:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            if error.errno in NO_SPACE:
                 raise DiskFull(f"no space left for {key} below {self._root}", hint="free some disk space") from error
             if error.errno in _SAYS_NO:
                 raise UploadRefused(

@@ -182,9 +182,15 @@ class Job:
             context = PhaseContext(status_code="BUILD_TIMED_OUT", message="Build has timed out.")
             raise Cut(Status.TIMED_OUT, context, timed_out_in(self.build.current_phase))
 
-    def blame(self, cause: Cause, advice: str = "") -> None:
-        """Remember why the build goes wrong, and what to do about that; the first cause stays."""
-        if self.build.cause is None:
+    def blame(self, cause: Cause, advice: str = "", status: Status = Status.FAILED) -> None:
+        """Remember why the build goes wrong, and what to do about that; the first cause stays.
+
+        But a build that was red by its user's doing, and now ends FAULT, is one for the cause of that: status and
+        cause say the same.
+        """
+        before = self.build.cause
+        graver = status is Status.FAULT and before is not None and causes.EXPLANATIONS[before].whose == "user"
+        if before is None or graver:
             self.build = self.build.evolve(cause=cause, advice=advice or causes.EXPLANATIONS[cause].advice)
 
     @property

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum, auto
 
 from agent.errors import BuildspecdError, DiskFull, Unavailable
+from agent.kit.files import NO_SPACE
 from agent.kit.heed import go_on, heeding
 from agent.kit.logging import get_logger
 from agent.model.build import Build
@@ -106,7 +108,7 @@ def walk(job: Job, route: Sequence[Step]) -> None:
         try:
             take(step, job)
         except DiskFull as error:
-            give_up(job, error)
+            give_up(job, error, route)
 
 
 def take(step: Step, job: Job) -> None:
@@ -123,10 +125,15 @@ def take(step: Step, job: Job) -> None:
         job.build = job.recorder.save(done)
 
 
-def give_up(job: Job, error: DiskFull) -> None:
-    """End a build that found no room on the disk. Its own files go first: without room its end could not be stored."""
+def give_up(job: Job, error: DiskFull, route: Sequence[Step]) -> None:
+    """End a build that found no room on the disk. Its own files go first: without room its end could not be stored.
+
+    Steps that would read those are not taken any more.
+    """
     _log.error("the disk is full, giving up a build", build=job.build.id, error=error.message)
     steps.make_room(job)
+    over = (step.name for step in route if step.when is not When.ALWAYS and step.name not in job.build.steps_done)
+    job.build = job.build.evolve(steps_done=(*job.build.steps_done, *over))
     if job.build.phases[-1].end_time is not None:
         job.build = job.recorder.enter(job.build, PhaseType.FINALIZING)
     close(job, *explained(job, error))
@@ -157,7 +164,7 @@ def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
         try:
             if step.when is not When.ALWAYS and not step.attaches:
                 job.check()
-            with heeding(go_on if step.when is When.ALWAYS else job.check):
+            with heeding(go_on if step.when is When.ALWAYS else job.check), room_wanted():
                 step.run(job)
         except (LetGo, DiskFull):
             raise
@@ -177,10 +184,23 @@ def attempt(step: Step, job: Job) -> tuple[Status, PhaseContext] | None:
             return explained(job, error)
         except Exception as error:  # noqa: BLE001 - edge 2 of 4: a bug in one step must not skip those that always run
             _log.exception("a step broke", build=job.build.id, step=step.name)
-            job.blame(Cause.INTERNAL_ERROR)
+            job.blame(Cause.INTERNAL_ERROR, status=Status.FAULT)
             return Status.FAULT, PhaseContext(status_code="INTERNAL_ERROR", message=f"{step.name}: {error!r}")
         return None
     return None
+
+
+@contextmanager
+def room_wanted() -> Iterator[None]:
+    """Turn what the system says of a full disk into `DiskFull`; any file of a step's may be the one without room."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        raise DiskFull(
+            f"{error.filename or 'a file of the build'}: no space left on the host", hint="free some disk space"
+        ) from error
 
 
 def pause_before(job: Job, turn: int, error: BuildspecdError | None = None) -> float:
@@ -206,7 +226,7 @@ def rest(job: Job, seconds: float) -> None:
 
 def explained(job: Job, error: BuildspecdError) -> tuple[Status, PhaseContext]:
     """Keep the cause of *error* and its advice, and return how the phase ends."""
-    job.blame(error.cause, error.hint)
+    job.blame(error.cause, error.hint, error.status)
     return error.status, PhaseContext(status_code=error.code, message=error.message)
 
 

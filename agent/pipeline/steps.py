@@ -301,8 +301,8 @@ def make_room(job: Job) -> None:
     shutil.rmtree(job.paths.secrets, ignore_errors=True)
     try:
         clear_away(job)
-    except EngineUnavailable as error:  # the build is over, and good or bad without this
-        _log.warning("the janitor will clear away this build", build=job.build.id, error=error.message)
+    except (EngineUnavailable, OSError) as error:  # the build is over, and good or bad without this
+        _log.warning("the janitor will clear away this build", build=job.build.id, error=str(error))
 
 
 def clear_away(job: Job) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from agent.errors import DiskFull, SourceNotFound, SourceRefused
+from agent.kit.files import NO_SPACE
 from agent.kit.heed import heed
 from agent.source import refs
 from agent.source.checkout import empty
@@ -38,7 +39,7 @@ def copy_directory(source: Path, workspace: Path, *, skip: Collection[Path] = ()
             f"{error.filename} cannot be read", hint="run as its owner, or move it elsewhere"
         ) from error
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        if error.errno in NO_SPACE:
             raise DiskFull(f"no space left to copy {root}", hint="free some disk space under state_dir") from error
         raise
 

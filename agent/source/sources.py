@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
 from agent.errors import BuildspecdError, DiskFull, SourceNotFound, SourceRefused, UserError
+from agent.kit.files import NO_SPACE
 from agent.kit.heed import patiently
 from agent.kit.service import StopToken
 from agent.model.project import GIT_TYPES, Source
@@ -127,7 +127,7 @@ class Sources:
             self._make_room()
             raise
         except OSError as error:
-            if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            if error.errno not in NO_SPACE:
                 raise
             self._make_room()
             raise DiskFull(f"no space left for the source in {workspace}", hint="free some disk space") from error

@@ -114,13 +114,20 @@ def judge_end(found: Found, evidence: Evidence, verdict: Verdict) -> tuple[bool,
     shown = f"{recipe.kind}: it ended {status} {cause or 'without a cause'}: {_context(build)}"
     if not cause:
         return False, [shown]
-    if (EXPLANATIONS[Cause(cause)].whose == "fault") != (status == "FAULT"):
+    if not fits(status, Cause(cause)):
         return False, [f"{shown}; the cause is {'not ' if status == 'FAULT' else ''}one of a FAULT"]
     kind = evidence.excuses.explain(build, cause)
     if kind is None:
         return False, [f"{shown}; no fault explains it"]
     verdict.count(f"explained by {kind}")
     return False, []
+
+
+def fits(status: str, cause: Cause) -> bool:
+    """Whether *cause* is one of those that docs/FAILURES.md gives for *status*."""
+    if cause is Cause.HOST_DISK_FULL and status == "FAILED":
+        return True  # a command failed of it
+    return (EXPLANATIONS[cause].whose == "fault") == (status == "FAULT")
 
 
 def _context(build: Json) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import time
 import uuid
 from contextlib import suppress
 
@@ -15,6 +16,8 @@ GIT_CAUSES = (Cause.GIT_UNAVAILABLE, Cause.SOURCE_INVALID)
 """What ends a build whose sources cannot be had."""
 BALLAST = "torture-ballast"
 """The file that fills the disk."""
+START_SECONDS = 10.0
+"""How long after a disk was full a daemon that began to start meanwhile may say so, and end."""
 _FULL = (Cause.HOST_DISK_FULL, Cause.STATE_DAMAGED, Cause.COMMAND_FAILED, Cause.ARTIFACTS_MISSING, *GIT_CAUSES)
 _LOCK_SCRIPT = """
 import sqlite3, sys, time
@@ -102,6 +105,7 @@ def disk_full(world: World) -> bool:
     ballast = world.ground.state / BALLAST
     seconds = world.chance.uniform(1.0, 3.0)
     world.window("disk-full", seconds, *_FULL, tears=True)
+    world.subject.roomless_until = time.monotonic() + seconds + START_SECONDS
     with suppress(OSError), ballast.open("wb") as file:
         free = shutil.disk_usage(world.ground.state).free
         block = bytes(1 << 20)

@@ -20,6 +20,7 @@ from agent.torture.asking import Asking
 
 PACKAGE = Path(__file__).resolve().parents[2]
 FAREWELL_SECONDS = 60.0
+CANNOT_START = BuildspecdError.exit_code
 Json = dict[str, Any]
 
 
@@ -89,6 +90,9 @@ class Subject:
     died: list[str] = field(default_factory=list)
     excused_until: float = 0.0
     """Until when (monotonic) a daemon may end by itself: its settings are broken on purpose."""
+    roomless_until: float = 0.0
+    """Until when (monotonic) a daemon that has not begun to answer may say that it cannot start: the disk is full."""
+    answered: bool = False
 
     @property
     def client(self) -> Asking:
@@ -105,6 +109,7 @@ class Subject:
     def start(self) -> None:
         """Start a daemon, unless one runs."""
         if not self.alive:
+            self.answered = False
             self.process = self.launch()
             self.starts += 1
 
@@ -158,14 +163,17 @@ class Subject:
         """Start it again when it ended by itself, and remember that it did."""
         if self.process is not None and self.process.poll() is not None:
             code, self.process = self.process.returncode, None
-            if time.monotonic() > self.excused_until:
+            roomless = code == CANNOT_START and not self.answered and time.monotonic() < self.roomless_until
+            if time.monotonic() > self.excused_until and not roomless:
                 self.died.append(f"start {self.starts} ended by itself with {code}")
             self.start()
 
     def ask(self, operation: str, **members: Any) -> Json | None:
         """Run an operation; None where nobody answers, or not with yes."""
         with suppress(BuildspecdError):
-            return self.client.call(operation, **members)
+            answer = self.client.call(operation, **members)
+            self.answered = True
+            return answer
         return None
 
     def builds(self, project: str, status: str | None = None) -> list[Json]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,7 +16,6 @@ from agent.torture.run import Order, Result
 from tests.images import busybox_image, docker
 
 
-@pytest.mark.skipif("TORTURE" not in os.environ, reason="finds what is not mended yet: TORTURE=1 runs it")
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.xdist_group("torture")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,11 +11,7 @@ from agent.torture.report import as_document, markdown, text
 from agent.torture.run import Order, torture
 from tests.images import busybox_image
 
-UNMENDED = frozenset({"disk-full", "container-killed", "container-removed"})
-"""What a long run has found violations with that are not mended yet (docs/TORTURE.md)."""
 
-
-@pytest.mark.skipif("TORTURE" not in os.environ, reason="finds what is not mended yet: TORTURE=1 runs it")
 @pytest.mark.docker
 @pytest.mark.slow
 @pytest.mark.xdist_group("torture")
@@ -30,7 +25,6 @@ def test_builds_outlive_a_minute_of_kills_and_faults_and_leave_nothing_behind(tm
         kill_every=6,
         mishap_every=1.2,
         push_every=4,
-        without=UNMENDED,
     )
     said: list[str] = []
     result = torture(order, StopToken(), said.append)

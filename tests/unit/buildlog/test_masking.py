@@ -39,6 +39,11 @@ def streamed(masker: Masker, *chunks: bytes) -> bytes:
     return b"".join(map(masker.feed, chunks)) + masker.flush()
 
 
+def going_on(masker: Masker, *chunks: bytes) -> bytes:
+    """Return what comes out of *chunks*, when what follows them completes no secret."""
+    return streamed(masker, *chunks, b"\0")[:-1]
+
+
 letters = st.text("ab\n'c", min_size=1, max_size=6)
 
 
@@ -50,7 +55,8 @@ def test_every_cut_of_the_stream_gives_what_the_whole_text_gives(secrets, text, 
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
     chunks = [data[a:b] for a, b in itertools.pairwise(edges)]
     expected = whole(data, *secrets)
-    assert streamed(Masker(secrets), *chunks) == expected
+    assert going_on(Masker(secrets), *chunks) == expected
+    assert streamed(Masker(secrets), *chunks) == streamed(Masker(secrets), data)
     assert Masker(secrets).mask(data) == expected
 
 
@@ -60,7 +66,8 @@ def test_a_successor_that_starts_at_consumed_minus_held_gives_the_same(secrets, 
     first = Masker(secrets)
     before = first.feed(data[:cut])
     position = len(data[:cut]) - first.held
-    assert before + streamed(Masker(secrets, covered=first.covered), data[position:]) == whole(data, *secrets)
+    assert before + going_on(Masker(secrets, covered=first.covered), data[position:]) == whole(data, *secrets)
+    assert before + streamed(Masker(secrets, covered=first.covered), data[position:]) == streamed(Masker(secrets), data)
 
 
 @given(
@@ -101,7 +108,19 @@ def test_only_the_possible_beginning_of_a_secret_is_held():
     masker = Masker(["hunter22"])
     assert masker.feed(b"to the hunt") == b"to the "
     assert masker.held == 4
-    assert masker.flush() == b"hunt"
+    assert masker.flush() == b"***"
+
+
+def test_at_the_end_of_the_stream_a_good_part_of_a_secret_is_masked():
+    secret = "hunter-a0e59eb290ff63681473d0c1"
+    assert streamed(Masker([secret]), f"3 {secret[:27]}".encode()) == b"3 ***"
+    assert streamed(Masker([secret]), b"3 hunter-a") == b"3 ***"
+    assert streamed(Masker([secret]), b"3 hunter-") == b"3 hunter-"
+    assert streamed(Masker([secret]), b"3 hunter-a\n") == b"3 hunter-a\n"
+    assert streamed(Masker(["hunter22"]), b"the hun") == b"the hun"
+    assert streamed(Masker([secret]), f"{secret} {secret[:20]}".encode()) == b"*** ***"
+    encoded = base64.b64encode(secret.encode())
+    assert streamed(Masker([secret]), encoded[:30]) == b"***"
 
 
 def test_without_secrets_the_chunk_itself_is_handed_on():

@@ -357,6 +357,14 @@ def test_a_full_disk_is_said_so_and_leaves_the_log_whole(open_log, tmp_path):
     os.close(full)
 
 
+def test_a_log_that_is_whole_needs_no_room_to_be_closed(open_log, tmp_path):
+    transcript = open_log()
+    transcript.plain("one")
+    before = (tmp_path / "log" / CHECKPOINT).stat().st_ino
+    assert transcript.close(1).problems == {}
+    assert (tmp_path / "log" / CHECKPOINT).stat().st_ino == before  # synced, and not written anew
+
+
 def test_nothing_but_the_named_files_is_left_in_the_directory(open_log, tmp_path):
     transcript = open_log(RecordingSink())
     transcript.plain("one")
