@@ -34,9 +34,10 @@ class Supervisor:
             thread.start()
 
     def wait(self, seconds: float | None = None) -> list[str]:
-        """Wait until the services have ended, *seconds* at most for each; return the names of those that have not."""
+        """Wait until the services have ended, *seconds* at most; return the names of those that have not."""
+        until = None if seconds is None else self.clock.monotonic() + seconds
         for thread in self._threads:
-            thread.join(seconds)
+            thread.join(None if until is None else max(0.0, until - self.clock.monotonic()))
         return [thread.name for thread in self._threads if thread.is_alive()]
 
     @property

@@ -28,6 +28,17 @@ class Shaky:
         stop.set()
 
 
+class Stuck:
+    """A service in a call that does not return; *over* ends it."""
+
+    def __init__(self, number: int, over: StopToken) -> None:
+        self.name = f"stuck-{number}"
+        self.over = over
+
+    def run(self, stop: StopToken) -> None:
+        self.over.wait(120)
+
+
 def _told(error: Exception) -> MutableMapping[str, Any]:
     stop = StopToken()
     supervisor = Supervisor([Shaky(error)], SystemClock())
@@ -48,3 +59,14 @@ def test_what_our_own_errors_say_needs_no_traceback() -> None:
 @pytest.mark.parametrize("error", [KeyError("x"), OSError("y")])
 def test_what_nobody_thought_of_is_logged_with_its_traceback(error: Exception) -> None:
     assert _told(error)["exc_info"]
+
+
+def test_many_services_that_do_not_end_are_waited_for_no_longer_than_one() -> None:
+    clock, over = SystemClock(), StopToken()
+    supervisor = Supervisor([Stuck(number, over) for number in range(80)], clock)
+    supervisor.start(StopToken())
+    begun = clock.monotonic()
+    assert len(supervisor.wait(0.5)) == 80
+    assert clock.monotonic() - begun < 20  # and not half a second for each
+    over.set()
+    assert supervisor.wait(60) == []
