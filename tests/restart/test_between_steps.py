@@ -62,7 +62,7 @@ def live(mortals: Mortals, world: World, point: int = 0) -> str:
     return mortals.end()
 
 
-def until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60) -> bool:
     """Wait until *condition* holds; return whether it does in time."""
     clock, pause = SystemClock(), threading.Event()
     deadline = clock.monotonic() + seconds
