@@ -10,7 +10,7 @@ from agent.aws import Aws, AwsRefused, translated
 from agent.buildlog.events import DAY, Batch, Window, cut_batch
 from agent.buildlog.sink import Ledger, Pace, Stretch
 from agent.errors import AwsUnavailable
-from agent.kit.clock import Clock
+from agent.kit.clock import Clock, Elapsed
 from agent.model.project import CloudWatchLogs
 
 READ_BYTES = 1 << 20
@@ -92,7 +92,7 @@ class CloudWatchSink:
         self._patience = patience
         self._ready = False
         self._unsent = False
-        self._doubt_since: float | None = None
+        self._doubt: Elapsed | None = None
 
     def deliver(self, stretch: Stretch, ledger: Ledger) -> int:
         """Send one batch; a batch in doubt is looked for, and sent again as it was when it is not there."""
@@ -124,7 +124,7 @@ class CloudWatchSink:
 
     def _settled(self, offset: int) -> int:
         self._unsent = False
-        self._doubt_since = None
+        self._doubt = None
         return offset
 
     def _send(self, batch: Batch, ledger: Ledger) -> None:
@@ -141,7 +141,7 @@ class CloudWatchSink:
             raise AwsUnavailable(f"CloudWatch Logs: {self._group} {self._stream} is gone") from error
         except AwsUnavailable as error:
             self._unsent = _answered(error)
-            self._doubt_since = self._clock.now()
+            self._doubt = Elapsed(self._clock, self._clock.now())
             raise
         if rejected := answer.get("rejectedLogEventsInfo"):
             _record(rejected, batch, ledger)
@@ -194,6 +194,8 @@ class CloudWatchSink:
                 return False
             if self._in_doubt(sending) < UNREADABLE_SECONDS:
                 raise
+            why = "an answer was lost and the stream cannot be read back, so they were sent again"
+            ledger.doubled(sending.start, sending.end, f"CloudWatch Logs: {why}")
             ledger.lament(f"some lines may be there twice, because the stream cannot be read back: {error}")
             return False
         if found >= sending.events:
@@ -207,10 +209,9 @@ class CloudWatchSink:
 
     def _in_doubt(self, sending: _Sending) -> float:
         """Return for how many seconds the call has been over whose answer is not known."""
-        now = self._clock.now()
-        if self._doubt_since is None:
-            self._doubt_since = sending.sent if 0 < sending.sent <= now else now  # of a process that was killed
-        return now - self._doubt_since
+        if self._doubt is None:  # of a process that was killed
+            self._doubt = Elapsed(self._clock, sending.sent or self._clock.now())
+        return self._doubt.seconds
 
     def _found(self, sending: _Sending) -> int:
         """Return how many events of the batch the stream shows; pages can be empty, so go on until the token stays."""

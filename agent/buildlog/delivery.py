@@ -56,6 +56,11 @@ class Delivery:
         return self._offsets.gaps
 
     @property
+    def maybe_twice(self) -> tuple[LogGap, ...]:
+        """What the sink may have twice."""
+        return self._offsets.maybe_twice
+
+    @property
     def problem(self) -> str:
         """What is wrong, in one line; empty when nothing is."""
         missing = self._length - self.delivered

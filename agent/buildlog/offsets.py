@@ -1,10 +1,10 @@
-"""OffsetFile: the ledger of one sink, beside the log: how far it is, its own note, and what it will never have."""
+"""OffsetFile: the ledger of a sink, beside the log: how far it is, its note, what it will never have, or maybe twice."""
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,44 +67,61 @@ class OffsetFile:
 
     def lost(self, start: int, end: int, why: str) -> None:
         """See `Ledger.lost`. What was said before is not said twice; neighbours with one reason become one."""
-        if any(gap.start <= start and end <= gap.end for gap in self.gaps):
-            return
-        last = self.gaps[-1] if self.gaps else None
+        self._save(gaps=self._with(self.gaps, start, end, why))
+
+    def doubled(self, start: int, end: int, why: str) -> None:
+        """See `Ledger.doubled`; what was said before is not said again."""
+        self._save(maybe_twice=self._with(self.maybe_twice, start, end, why))
+
+    def _with(self, gaps: tuple[LogGap, ...], start: int, end: int, why: str) -> tuple[LogGap, ...]:
+        if any(gap.start <= start and end <= gap.end for gap in gaps):
+            return gaps
+        last = gaps[-1] if gaps else None
         lines = count_lines(self._log, start, end, rest=True)
-        merged = last and (len(self.gaps) >= MOST_GAPS or (last.end == start and last.reason == why))
-        if last and merged:
+        if last and (len(gaps) >= MOST_GAPS or (last.end == start and last.reason == why)):
             reason = why if why == last.reason else f"{last.reason}; and more"[:500]
             gap = LogGap(sink=self._sink, start=last.start, end=end, lines=last.lines + lines, reason=reason)
-            self._save(gaps=(*self.gaps[:-1], gap))
-        else:
-            gap = LogGap(sink=self._sink, start=start, end=end, lines=lines, reason=why)
-            self._save(gaps=(*self.gaps, gap))
+            return (*gaps[:-1], gap)
+        return (*gaps, LogGap(sink=self._sink, start=start, end=end, lines=lines, reason=why))
 
     def _save(self, **changed: Any) -> None:
         state: dict[str, Any] = {"offset": self.offset, "lines": self.lines, "note": self.note, "problem": self.problem}
-        state |= {"gaps": self.gaps, **changed}
-        gaps: tuple[LogGap, ...] = state["gaps"]
-        record = {**state, "gaps": [gap.wire() for gap in gaps]}
+        state |= {"gaps": self.gaps, "maybe_twice": self.maybe_twice, **changed}
+        record = {**state, **{name: [gap.wire() for gap in state[name]] for name in ("gaps", "maybe_twice")}}
         write_atomic(self._path, json.dumps(record).encode(), mode=0o600, sync=False)
         self._set(**state)
 
-    def _set(self, *, offset: int, lines: int, note: Mapping[str, Any], problem: str, gaps: tuple[LogGap, ...]) -> None:
-        self.offset, self.lines, self.note, self.problem, self.gaps = offset, lines, note, problem, gaps
+    def _set(
+        self,
+        *,
+        offset: int = 0,
+        lines: int = 0,
+        note: Mapping[str, Any] | None = None,
+        problem: str = "",
+        gaps: tuple[LogGap, ...] = (),
+        maybe_twice: tuple[LogGap, ...] = (),
+    ) -> None:
+        self.offset, self.lines, self.note, self.problem = offset, lines, note or {}, problem
+        self.gaps, self.maybe_twice = gaps, maybe_twice
 
     def _load(self) -> None:
-        self._set(offset=0, lines=0, note={}, problem="", gaps=())
+        self._set()
         try:
             record = json.loads(self._path.read_bytes())
             offset = int(record["offset"])
             lines = int(record["lines"]) if "lines" in record else count_lines(self._log, 0, offset)
-            gaps = tuple(LogGap.model_validate(gap) for gap in record.get("gaps", ()))
+            gaps, twice = (_gaps(record.get(name, ())) for name in ("gaps", "maybe_twice"))
             note, problem = dict(record["note"]), str(record["problem"])
         except FileNotFoundError:
             return
         except (ValueError, TypeError, KeyError):
             self.problem = f"{self._path.name} was damaged; the log is delivered again from its beginning"
         else:
-            self._set(offset=offset, lines=lines, note=note, problem=problem, gaps=gaps)
+            self._set(offset=offset, lines=lines, note=note, problem=problem, gaps=gaps, maybe_twice=twice)
+
+
+def _gaps(found: Iterable[Any]) -> tuple[LogGap, ...]:
+    return tuple(LogGap.model_validate(gap) for gap in found)
 
 
 def count_lines(log: Path, start: int, end: int, *, rest: bool = False) -> int:

@@ -61,6 +61,10 @@ class Ledger(Protocol):
         """Say that the sink will never have the bytes *start* to *end*; stands in the record of the build as a gap."""
         ...
 
+    def doubled(self, start: int, end: int, why: str) -> None:
+        """Say that the sink may have the bytes *start* to *end* twice; stands in the record of the build."""
+        ...
+
 
 class LogSink(Protocol):
     """Takes the masked log, at its own pace.

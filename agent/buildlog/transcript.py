@@ -37,9 +37,9 @@ _REGISTERED = "registered"
 
 @dataclass(frozen=True)
 class LogTotals:
-    """How a log ended: its size, how far each sink is, what it lacks up to there, and what is wrong (none: not there).
+    """How a log ended: its size, how far each sink is, what it lacks up to there or may have twice, and what is wrong.
 
-    The problems of reading and storing the output itself stand under `output`.
+    What is well has no problem. Those of reading and storing the output itself stand under `output`.
     """
 
     bytes: int
@@ -48,6 +48,7 @@ class LogTotals:
     problems: dict[str, str]
     delivered_lines: dict[str, int] = field(default_factory=dict)
     gaps: tuple[LogGap, ...] = ()
+    maybe_twice: tuple[LogGap, ...] = ()
 
 
 class Transcript:
@@ -188,6 +189,7 @@ class Transcript:
                 name: lines + (rest if offset == length else 0) for name, (offset, lines) in reached.items()
             },
             gaps=tuple(gap for delivery in self._deliveries for gap in delivery.gaps),
+            maybe_twice=tuple(gap for delivery in self._deliveries for gap in delivery.maybe_twice),
         )
 
     def _write(self, text: str, line: str) -> None:

@@ -25,7 +25,7 @@ class ArtifactRecord(Shape):
 
 
 class LogGap(Shape):
-    """Bytes `start` to `end` of a log that a sink will never have, the lines in them, and why."""
+    """Bytes `start` to `end` of a log that a sink will never have, or may have twice; the lines in them, and why."""
 
     sink: str
     start: int
@@ -35,7 +35,10 @@ class LogGap(Shape):
 
 
 class LogRecord(Shape):
-    """Where the log went. `delivered`, `delivered_lines`: how far each sink is; what it lacks up to there: `gaps`."""
+    """Where the log went. `delivered`, `delivered_lines`: how far each sink is; what it lacks up to there: `gaps`.
+
+    `maybe_twice`: what a sink was sent again, because nobody could tell whether it had it already.
+    """
 
     group_name: str | None = None
     stream_name: str | None = None
@@ -45,6 +48,7 @@ class LogRecord(Shape):
     delivered: dict[str, int] = Field(default_factory=dict)
     delivered_lines: dict[str, int] = Field(default_factory=dict)
     gaps: tuple[LogGap, ...] = ()
+    maybe_twice: tuple[LogGap, ...] = ()
     problems: dict[str, str] = Field(default_factory=dict)
 
     @property

@@ -326,6 +326,10 @@ def log_record(build: Build, totals: LogTotals) -> LogRecord:
         delivered={**build.logs.delivered, **totals.delivered},
         delivered_lines={**build.logs.delivered_lines, **totals.delivered_lines},
         gaps=(*(gap for gap in build.logs.gaps if gap.sink not in totals.delivered), *totals.gaps),
+        maybe_twice=(
+            *(gap for gap in build.logs.maybe_twice if gap.sink not in totals.delivered),
+            *totals.maybe_twice,
+        ),
         problems=totals.problems,
     )
 

@@ -287,6 +287,7 @@ def _ours(build: Build) -> dict[str, Any]:
                 "delivered": {sink: build.logs.held(sink)[0] for sink in build.logs.delivered},
                 "deliveredLines": {sink: build.logs.held(sink)[1] for sink in build.logs.delivered},
                 "gaps": [gap.wire() for gap in build.logs.gaps],
+                "maybeTwice": [gap.wire() for gap in build.logs.maybe_twice],
                 "problems": build.logs.problems,
             },
             "sourceRef": build.source_ref,

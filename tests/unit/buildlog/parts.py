@@ -24,14 +24,15 @@ START = 1_722_661_968.197352
 
 
 class HandClock:
-    """Stands still until it is moved; a wait moves it and returns at once."""
+    """Stands still until it is moved; a wait moves it and returns at once. `jumped`: what the wall clock was set by."""
 
     def __init__(self, at: float | None = None) -> None:
         self.at = time.time() if at is None else at
+        self.jumped = 0.0
         self.waits: list[float] = []
 
     def now(self) -> float:
-        return self.at
+        return self.at + self.jumped
 
     def monotonic(self) -> float:
         return self.at
@@ -109,6 +110,7 @@ class MemoryLedger:
         self.history: list[dict[str, Any]] = []
         self.problems: list[str] = []
         self.gaps: list[tuple[int, int, str]] = []
+        self.twice: list[tuple[int, int, str]] = []
 
     def write(self, note: Any) -> None:
         self.note = dict(note)
@@ -119,6 +121,9 @@ class MemoryLedger:
 
     def lost(self, start: int, end: int, why: str) -> None:
         self.gaps.append((start, end, why))
+
+    def doubled(self, start: int, end: int, why: str) -> None:
+        self.twice.append((start, end, why))
 
 
 class RecordingSink:

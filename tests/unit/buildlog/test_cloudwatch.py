@@ -203,6 +203,9 @@ def test_without_permission_to_read_a_batch_in_doubt_is_sent_again_and_that_is_s
     bench.logs.unreadable = False
     assert bench.logs.messages() == ["one", "one"]
     assert "may be there twice" in bench.ledger.problems[0]
+    ((start, end, why),) = bench.ledger.twice
+    assert (start, end, bench.ledger.gaps) == (0, 4, [])
+    assert "sent again" in why
 
 
 def test_lines_that_the_service_drops_are_a_problem(bench):

@@ -288,6 +288,37 @@ def test_of_a_batch_that_was_kept_in_part_the_rest_is_a_gap_though_the_answer_wa
         assert "kept 1 of 2 events" in gap.reason
 
 
+def test_a_batch_that_had_to_be_sent_again_unread_stands_in_the_record_once_as_maybe_twice(
+    cloud: CloudServer, tmp_path: Path
+) -> None:
+    bench = Bench(cloud, tmp_path)
+    bench.write("one\n")
+    bench.deliver_all()
+    reads = cloud.add(Fault("denied", "logs", "GetLogEvents"))
+    cloud.add(Fault("lost-answer", "logs", "PutLogEvents", times=2))
+    bench.write("two\nthree\n")
+    bench.deliver_all(most=2000)
+    bench.restart()
+    (twice,) = bench.ledger.maybe_twice
+    assert (twice.sink, twice.start, twice.end, twice.lines) == ("cloudwatch", 4, 14, 2)
+    assert "sent again" in twice.reason
+    cloud.faults.remove(reads)
+    assert (cloud.messages(GROUP, STREAM), bench.ledger.gaps) == (["one", *["two", "three"] * 3], ())
+
+
+def test_a_wall_clock_that_jumps_settles_no_doubt_early(cloud: CloudServer, tmp_path: Path) -> None:
+    bench = Bench(cloud, tmp_path)
+    cloud.add(Fault("lost-answer", "logs", "PutLogEvents", times=1, reads=int(SETTLE_SECONDS) - 2))
+    bench.write("one\n")
+    for _ in range(5):  # the answer is lost, and the stream shows nothing of it for a while
+        with pytest.raises(BuildspecdError):
+            bench.sink.deliver(Stretch(bench.log, 0, 4, True), bench.ledger)
+        bench.clock.at += 1.0
+        bench.clock.jumped += 3600.0
+    bench.deliver_all()
+    bench.assert_complete()
+
+
 def test_a_batch_in_doubt_that_shows_up_while_it_is_waited_for_is_there_once_and_later_twice(
     cloud: CloudServer, tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""A HUP may come at any instant of a daemon's life, also before it has read anything, and after it has ended its work."""
+"""A HUP may come at any instant of a daemon's life, also before it has read anything, and after its work has ended."""
 
 from __future__ import annotations
 

@@ -21,15 +21,16 @@ NOON = 1_504_282_349.0
 class ManualClock:
     """A Clock that stands still until a test moves it; what waits for it moves it and goes on at once.
 
-    `then` is called after every wait with the seconds waited for.
+    `then` is called after every wait with the seconds waited for. `jumped`: what the wall clock was set by.
     """
 
     def __init__(self, at: float = NOON, then: Callable[[float], None] = lambda _: None) -> None:
         self.at = at
+        self.jumped = 0.0
         self._then = then
 
     def now(self) -> float:
-        return self.at
+        return self.at + self.jumped
 
     def monotonic(self) -> float:
         return self.at

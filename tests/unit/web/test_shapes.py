@@ -82,6 +82,7 @@ def test_what_only_we_know_is_under_our_own_key(running: Build) -> None:
             "delivered": {"s3": 10},
             "deliveredLines": {"s3": 2},
             "gaps": [],
+            "maybeTwice": [],
             "problems": {},
         },
         "sourceRef": "refs/heads/main",
