@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agent.app.workshop import Workshop
 from agent.cache.local import Slot
+from agent.daemon.calendar import Calendar
 from agent.daemon.diskwatch import DiskLimits, DiskWatch
 from agent.daemon.estate import Estate
 from agent.daemon.imagesweep import sweep_images
@@ -52,6 +53,7 @@ class Housekeeping:
             workshop.clock,
             workshop.caches,
             keep=lambda: Keep(**live.settings.retention.model_dump()),
+            calendar=Calendar(workshop.clock, estate.state / "clock"),
             # In the order in which they are done without when the disk is full.
             chores=(
                 Chore(shed=lambda _, __: workshop.spares.shed()),

@@ -1,4 +1,4 @@
-"""OffsetFile: the ledger of a sink, beside the log: how far it is, its note, what it will never have, or maybe twice."""
+"""OffsetFile: the ledger of a sink, beside the log: how far it is, its note, what it lacks, or has maybe twice."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ class Intake:
         """Store and queue *old* once more. What is repeated is an old commit: it takes no newer build's place."""
         with self.database.transaction(lasting=True):
             build = self._made(repeated(old, initiator), old.project).evolve(auto_retry=chain)
-            self.recorder.add(build)
+            build = self.recorder.add(build)
         self.wake()
         return build
 
@@ -111,8 +111,7 @@ class Intake:
             known = self._known(request, token)
             if known:
                 return known
-            build = self._made(request, project)
-            self.recorder.add(build)
+            build = self.recorder.add(self._made(request, project))
             takes_over = project.agent.supersede != "none" and not self._is_late(request)
             self._remember(request, token, build)
             if takes_over:

@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.cache.local import LocalCaches
 from agent.container.engine import Engine
 from agent.daemon.cachesweep import shed_caches, sweep_caches
+from agent.daemon.calendar import Calendar
 from agent.daemon.retention import Keep, Retention, build_directories
 from agent.errors import EngineUnavailable
 from agent.kit.clock import Clock
@@ -49,6 +50,7 @@ class Janitor:
     """A Service: sweeps at start and every few minutes. `reclaim` removes a tree that a build wrote as root.
 
     `chores` are done at every sweep; when the disk is full they shed in their order, then what is kept of builds.
+    What is old is told by the `calendar`, or by the clock on the wall where there is none.
     """
 
     agent_id: str
@@ -61,6 +63,7 @@ class Janitor:
     caches: LocalCaches | None = None
     keep: Callable[[], Keep] = Keep
     chores: tuple[Chore, ...] = ()
+    calendar: Calendar | None = None
     name: str = "janitor"
     _wanted: Callable[[], bool] | None = None
     _sweeping: threading.Lock = field(default_factory=threading.Lock)
@@ -82,7 +85,7 @@ class Janitor:
     def sweep(self) -> None:
         """Remove containers and directories of builds that have ended or that nobody knows, and what is outlived."""
         with self._sweeping:
-            keep, now = self.keep(), self.clock.now()
+            keep, now = self.keep(), self._today()
             # What is there is listed before the builds are: a build that starts in between is in the list of builds.
             roots, secrets = build_directories(self.builds_dir), build_directories(self.secrets_dir)
             owners = self.caches.owners() if self.caches else {}
@@ -107,7 +110,7 @@ class Janitor:
     def shed(self, has_room: Callable[[], bool]) -> bool:
         """Remove what no build needs, cheapest to do without first, until *has_room*; return whether it has."""
         with self._sweeping:
-            now = self.clock.now()
+            now = self._today()
             for shed in (*(chore.shed for chore in self.chores), self._shed_own):
                 if has_room():
                     return True
@@ -116,6 +119,9 @@ class Janitor:
                 except EngineUnavailable as error:
                     _log.warning("the engine does not answer, some things stay", error=error.message)
             return has_room()
+
+    def _today(self) -> float:
+        return self.calendar.now() if self.calendar else self.clock.now()
 
     @property
     def _retention(self) -> Retention:

@@ -41,7 +41,8 @@ class Redelivery:
     name: str = "redelivery"
     _started: float = 0.0
     _pauses: dict[str, float] = field(default_factory=dict)
-    _tried: dict[str, float] = field(default_factory=dict)
+    _due: dict[str, float] = field(default_factory=dict)
+    """By build, in seconds of the monotonic clock."""
 
     def __post_init__(self) -> None:
         self._started = self.clock.now()
@@ -55,22 +56,22 @@ class Redelivery:
     def turn(self, stop: StopToken) -> None:
         """Try every log that is owed and due, the longest waiting first."""
         owing = Builds(self.database).owing(0.0)
-        for gone in self._tried.keys() - {build.id for build in owing}:
-            del self._tried[gone], self._pauses[gone]
+        for gone in self._due.keys() - {build.id for build in owing}:
+            del self._due[gone]
+            self._pauses.pop(gone, None)
         for build in owing:
             if stop.is_set:
                 return
             if self.clock.now() - build.start_time > KEPT_SECONDS:
                 self._give_up(build, "the sink took nothing for two weeks")
-            elif self.clock.now() >= self._due(build):
+            elif self.clock.monotonic() >= self._due.setdefault(build.id, self._first_due(build)):
                 self._bring(build, stop)
 
-    def _due(self, build: Build) -> float:
-        """Return when *build* may be tried, in epoch seconds. Of a process before this one no thread is left."""
-        if build.id in self._tried:
-            return self._tried[build.id] + self._pauses[build.id]
+    def _first_due(self, build: Build) -> float:
+        """Return when *build* may be tried first. Of a process before this one no thread is left in a call."""
         ended = build.end_time or 0.0
-        return ended if ended < self._started else ended + REST_SECONDS
+        rested = REST_SECONDS if ended < self._started else max(0.0, self.clock.now() - ended)
+        return self.clock.monotonic() + REST_SECONDS - min(REST_SECONDS, rested)
 
     def _bring(self, build: Build, stop: StopToken) -> None:
         self._pauses[build.id] = min(self._pauses.get(build.id, REST_SECONDS / 2) * 2, LONGEST_PAUSE_SECONDS)
@@ -86,7 +87,7 @@ class Redelivery:
             saved = self.recorder.save(build.evolve(logs=log_record(build, totals)))
             if not saved.logs.owing:
                 _log.info("the rest of a log has arrived", build=build.id)
-        self._tried[build.id] = self.clock.now()
+        self._due[build.id] = self.clock.monotonic() + self._pauses[build.id]
 
     def _give_up(self, build: Build, why: str) -> None:
         """Write down as gaps what no sink will get any more."""

@@ -208,7 +208,7 @@ class Scheduler:
         if build is None:
             Queue(self.database).remove(place.build)
             return True
-        waited = self._waited.setdefault(place.build, Elapsed(self.clock, place.enqueued))
+        waited = self._waited.setdefault(place.build, Elapsed(self.clock, place.enqueued, build.submitted))
         status, context = waiting_too_long(build, place, waited.seconds)
         if status is Status.IN_PROGRESS:
             return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from agent.kit.clock import Moment
 from agent.model.cause import Cause
 from agent.model.phase import Phase, PhaseContext, PhaseType
 from agent.model.pipelinejob import PipelineJob
@@ -103,6 +104,10 @@ class Build(Shape):
     phases: tuple[Phase, ...]
     start_time: float
     end_time: float | None = None
+    submitted: Moment | None = None
+    """When it began to wait, for the queue's time limit."""
+    set_out: Moment | None = None
+    """When it had waited, for its own time limit."""
     initiator: str
     source_version: str | None = None
     resolved_source_version: str | None = None

@@ -167,7 +167,7 @@ class Job:
         if started is None or _COMMANDS in self.build.steps_done:
             return math.inf
         if self._spent is None:
-            self._spent = Elapsed(self.tools.clock, started.start_time)
+            self._spent = Elapsed(self.tools.clock, started.start_time, self.build.set_out)
         return self.build.project.timeout_in_minutes * 60 - self._spent.seconds
 
     def check(self) -> None:

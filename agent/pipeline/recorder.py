@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from agent.kit.clock import Clock
+from agent.kit.clock import Clock, Moment
 from agent.model.build import Build
 from agent.model.event import BuildEvent
 from agent.model.phase import PhaseContext, PhaseType
@@ -32,6 +32,7 @@ class Recorder:
 
     def add(self, build: Build) -> Build:
         """Store a new build in the queue; call it inside the transaction that numbered it."""
+        build = build.evolve(submitted=Moment.of(self._clock))
         with self._database.transaction():
             self._builds.add(build)
             self._queue.add(build.id, build.project.name, build.source_ref, build.start_time)
@@ -51,6 +52,8 @@ class Recorder:
         left = build.left(when, status, context)
         if left is build:
             return build
+        if build.current_phase is PhaseType.QUEUED:
+            left = left.evolve(set_out=Moment.of(self._clock))
         with self._database.transaction():
             self._builds.save(left)
             self._tell(left, "phase", when, build.current_phase)

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.errors import BuildspecdError
-from agent.kit.clock import Clock, SystemClock
+from agent.kit.clock import Clock, SystemClock, boot_id
 from agent.kit.logging import get_logger
 from agent.kit.service import StopToken
 from agent.source import workindex
@@ -46,7 +46,6 @@ _ASIDE = "aside"
 _BLOCK = 4096
 _SECOND = 1_000_000_000
 _LOWEST = 19
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _WHOLE = re.compile(r"(?P<boot>[0-9a-f-]+)\.(?P<sha>[0-9a-f]{40})")
 _log = get_logger("spares")
 
@@ -95,7 +94,7 @@ class Spares:
         self._least = least_files
         self._disk_of = disk_of
         self._clock: Clock = clock or SystemClock()
-        self._boot = _boot_id()
+        self._boot = boot_id()
         self._filling = 0
         self._wishes: dict[Path, tuple[Mirror, str]] = {}
         self._lock = threading.Lock()
@@ -317,13 +316,6 @@ def _moment_since(begun: int) -> int:
     The last one before this second, if there is one: git then need not read the files to know that they are unchanged.
     """
     return max(begun, time.time_ns() // _SECOND * _SECOND - 1)
-
-
-def _boot_id() -> str:
-    try:
-        return _BOOT.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _children(directory: Path) -> list[Path]:

@@ -50,12 +50,15 @@ class Hooks:
         )
 
     def due(self, now: float, limit: int = 100) -> list[Pending]:
-        """Return the events whose turn it is, oldest turn first."""
+        """Return the events whose turn it is, oldest turn first.
+
+        One that came later than *now* came by a clock that was ahead: it would wait until that hour comes again.
+        """
         return [
             Pending(int(row[0]), str(row[1]), str(row[2]), float(row[3]), int(row[4]))
             for row in self._database.rows(
                 "SELECT id, project, document, created, attempts FROM hook_backlog "
-                "WHERE due <= ? ORDER BY due, id LIMIT ?",
+                "WHERE due <= ?1 OR created > ?1 ORDER BY due, id LIMIT ?2",
                 now,
                 limit,
             )
