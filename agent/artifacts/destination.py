@@ -14,6 +14,7 @@ from typing import Final
 
 from agent.artifacts.package import write_zip
 from agent.artifacts.selection import SelectedFile, Selection
+from agent.artifacts.unfinished import clear, place_link, unfinished
 from agent.errors import UserError
 from agent.kit.heed import followed, heed
 from agent.model.build import ArtifactRecord
@@ -102,32 +103,30 @@ def _content_type(name: str) -> str:
 def unpack_to(selection: Selection, directory: Path) -> int:
     """Copy the files of *selection* below *directory*, unpacked; return how many.
 
-    Files that are there are replaced. Raises `UserError` where a file would have to go through a symlink, or through
-    something that is not a directory, so that nothing is ever written outside *directory*.
+    Files that are there are replaced, and what a process that was killed left unfinished is cleared away. Raises
+    `UserError` where a file would have to go through a symlink, or through something that is not a directory, so that
+    nothing is ever written outside *directory*.
     """
     directory.mkdir(parents=True, exist_ok=True)
     made: set[str] = set()
+    cleared: set[Path] = set()
     for entry in sorted(selection.files, key=lambda entry: entry.link is not None):
         above, _, last = entry.name.rpartition("/")
         folder = _folder(directory, above, made)
+        if folder not in cleared:
+            cleared.add(folder)
+            clear(folder)
         target = folder / last
         if target.is_dir() and not target.is_symlink():
             raise UserError(
                 f"{target} is a directory; the artifact has a file of that name", hint="use a new directory"
             )
-        handle, aside = tempfile.mkstemp(prefix=".artifact-", dir=folder)
-        try:
+        with unfinished(folder) as (handle, aside):
             if entry.link is None:
                 _copy(entry, handle)
+                aside.replace(target)
             else:
-                Path(aside).unlink()
-                Path(aside).symlink_to(entry.link)
-            Path(aside).replace(target)
-        except BaseException:
-            Path(aside).unlink(missing_ok=True)
-            raise
-        finally:
-            os.close(handle)
+                place_link(aside, entry.link, target)
     return len(selection.files)
 
 

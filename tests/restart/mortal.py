@@ -12,8 +12,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.connection import Client, Connection
 from pathlib import Path
@@ -27,77 +26,29 @@ from agent.pipeline.route import travel
 from agent.settings.schema import Settings
 from agent.source.git import preload
 from agent.store.builds import Builds
-from agent.store.database import Database
 from agent.store.queue import Queue
+from tests.fakes.fate import Fate, Mortal, MortalDatabase
 
 SECRET = "correct-horse-battery"
-_EFFECTS = frozenset(
-    {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.truncate"}
-    | {"subprocess.Popen", "shutil.rmtree"}
-)
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
-class Fate:
-    """Counts the effects of the threads that travel, and ends the process ahead of the chosen one."""
-
-    def __init__(self, point: int) -> None:
-        self.left = point
-        self.lock = threading.Lock()
-        sys.addaudithook(self._hear)
-
-    def meet(self) -> None:
-        """Count one effect that is about to happen."""
-        # Not those of the log's threads: tests/unit/buildlog/test_kill.py is for them.
-        if threading.current_thread().name not in ("MainThread", "prefetch"):
-            return
-        with self.lock:
-            self.left -= 1
-            if self.left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _EFFECTS or (event == "open" and _writes(*arguments)):
-            self.meet()
-
-
-def _writes(path: object, _mode: object, flags: object) -> bool:
-    """Whether a file is opened to be changed; how often the driver's FIFO is tried depends on chance."""
-    return isinstance(flags, int) and bool(flags & _WRITING) and not str(path).endswith("/go")
-
-
-class MortalDatabase(Database):
-    """A database each of whose statements, and the end of each of whose transactions, may be the last thing."""
-
-    def __init__(self, path: Path, fate: Fate) -> None:
-        self._fate = fate
-        super().__init__(path)
-
-    def execute(self, sql: str, *values: object) -> int:
-        self._fate.meet()
-        return super().execute(sql, *values)
-
-    @contextmanager
-    def transaction(self, *, lasting: bool = False) -> Iterator[None]:
-        with super().transaction(lasting=lasting):
-            yield
-            self._fate.meet()
-        self._fate.meet()
+def mortal(point: int) -> Fate:
+    """Return the fate of this very process; only what the threads that travel do counts."""
+    # Not what those of the log do: tests/unit/buildlog/test_kill.py is for them.
+    travels = lambda: threading.current_thread().name in ("MainThread", "prefetch")  # noqa: E731
+    return Fate(point, end=lambda: os.kill(os.getpid(), signal.SIGKILL), concerns=travels)
 
 
 class RemoteEngine:
-    """The engine of the test, called through a socket. Not only its calls may be the last thing, but their answers."""
+    """The engine of the test, called through a socket."""
 
-    def __init__(self, connection: Connection, fate: Fate) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._fate = fate
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
-            self._fate.meet()
             self._connection.send((name, arguments))
             kind, answer = self._connection.recv()
-            self._fate.meet()
             if kind == "error":
                 raise answer
             return answer
@@ -108,10 +59,10 @@ class RemoteEngine:
 def walk(state: Path, build_id: str, point: int) -> str:
     """Take the stored build along its route, as the daemon's scheduler does; return how it ended."""
     estate = Estate.at(state, state / "runtime")
-    fate = Fate(point)
+    fate = mortal(point)
     workshop = Workshop(Settings(state_dir=state, runtime_dir=state / "runtime"), estate)
-    with Client((state / "engine").read_text(), "AF_UNIX") as connection:
-        workshop.engine = RemoteEngine(connection, fate)  # type: ignore[assignment]
+    with fate.watching(), Client((state / "engine").read_text(), "AF_UNIX") as connection:
+        workshop.engine = Mortal(RemoteEngine(connection), fate)  # type: ignore[assignment]
         workshop.database = MortalDatabase(estate.database, fate)
         workshop.recorder = Recorder(workshop.database, workshop.clock)
         workshop.__dict__["tools"] = replace(workshop.tools, parameters=lambda names: dict.fromkeys(names, SECRET))

@@ -18,7 +18,8 @@ from agent.store.builds import Builds
 from agent.store.database import Database
 from agent.store.outbox import Outbox
 from agent.store.queue import Queue
-from tests.restart.mortal import Fate, MortalDatabase
+from tests.fakes.fate import MortalDatabase
+from tests.restart.mortal import mortal
 from tests.unit.store.samples import a_project
 
 
@@ -26,7 +27,7 @@ def life(directory: Path, point: int) -> bool:
     """End every open build but the newest retry in a process of its own, killed at *point*; return whether it lived."""
     child = os.fork()
     if child == 0:
-        database = MortalDatabase(directory / "builds.db", Fate(point))
+        database = MortalDatabase(directory / "builds.db", mortal(point))
         recorder, _ = wired(database)
         for build in Builds(database).open():
             if not build.retry_of:

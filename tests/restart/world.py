@@ -12,7 +12,7 @@ import tarfile
 import threading
 import time
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
@@ -386,9 +386,11 @@ class World:
     def age(self, seconds: float) -> None:
         """Make the build older than it is."""
         build = self.build
+        assert build.set_out
+        set_out = replace(build.set_out, seconds=build.set_out.seconds - seconds)
         phases = tuple(phase.evolve(start_time=phase.start_time - seconds) for phase in build.phases)
         database = Database(self.state / "builds.db")
-        Builds(database).save(build.evolve(phases=phases))
+        Builds(database).save(build.evolve(phases=phases, set_out=set_out))
         database.close()
 
     def ask_to_stop(self) -> None:

@@ -128,3 +128,20 @@ def test_unpacking_never_writes_through_a_link(tmp_path: Path) -> None:
     unpack_to(selection, tmp_path / "out")
     assert list(elsewhere.iterdir()) == []
     assert not (tmp_path / "out/empty").is_symlink()
+
+
+def test_what_a_killed_run_left_half_copied_goes_with_the_next_and_nothing_else_does(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (out / "bin").mkdir(parents=True)
+    for name in (".buildspecd-unfinished-abcd_123", "bin/.buildspecd-unfinished-00000000"):
+        (out / name).write_text("half")
+    (out / ".buildspecd-unfinished-abcd_123.link").symlink_to("/nowhere")
+    kept = {".buildspecd-unfinished-mine", ".artifact-abcdefgh"}
+    for name in kept:
+        (out / name).write_text("a file of the user's")
+    (out / ".buildspecd-unfinished-ddddeeee").mkdir()
+    (out / ".buildspecd-unfinished-ffffffff").symlink_to(tmp_path / "src")
+    unpack_to(_select(_fill(tmp_path / "src")), out)
+    hidden = {path.name for path in out.iterdir() if path.name.startswith(".")}
+    assert hidden == kept | {".buildspecd-unfinished-ddddeeee", ".buildspecd-unfinished-ffffffff"}
+    assert [path.name for path in (out / "bin").iterdir()] == ["run"]

@@ -135,6 +135,15 @@ def test_the_pauses_grow_up_to_a_quarter_of_an_hour(office: Office) -> None:
     assert LONGEST_PAUSE_SECONDS == 900
 
 
+@pytest.mark.parametrize("jump", [86400.0, -86400.0])
+def test_a_clock_that_is_set_neither_hurries_a_log_nor_holds_it_up(office: Office, jump: float) -> None:
+    office.ended()
+    assert office.later(REST_SECONDS) == 1
+    office.clock.jumped = jump
+    assert office.later(REST_SECONDS - 1) == 0
+    assert office.later(1) == 1
+
+
 def test_one_log_that_cannot_be_opened_does_not_hold_up_the_next(office: Office) -> None:
     first, second = office.ended(1), office.ended(2)
     office.refusal = UserError("not the location of a bucket")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +15,12 @@ from agent.model.project import Artifacts, Project, Source
 from agent.model.status import Status
 from agent.pipeline.recorder import Recorder
 from agent.store.builds import Builds
-from agent.store.database import Database
 from agent.store.pipelinejobs import PipelineJobs
 from agent.store.queue import Queue
 from agent.triggers.codepipeline.service import ActionType, JobService
 from agent.triggers.codepipeline.worker import Shop, Wishes, Worker
 from tests.fakes.codepipeline import CodePipeline, Job, artifact
+from tests.fakes.fate import Fate, Mortal, MortalDatabase
 from tests.unit.store.samples import ManualClock, a_project
 
 AGENT = "0f1e2d3c"
@@ -32,64 +30,13 @@ PROJECT = a_project(source=Source(type="CODEPIPELINE"), artifacts=Artifacts(type
 LINK = "https://console/log"
 
 
-class Killed(BaseException):
-    """The process is gone."""
-
-
-class Fate:
-    """Counts effects, and ends the life ahead of the chosen one; 0: never."""
-
-    def __init__(self, point: int = 0) -> None:
-        self.left = point
-
-    def meet(self) -> None:
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-
-
-class MortalDatabase(Database):
-    """A database each of whose changes, and the end of each of whose transactions, may be the last thing."""
-
-    def __init__(self, path: Path, fate: Fate) -> None:
-        self._fate = fate
-        super().__init__(path)
-
-    def execute(self, sql: str, *values: object) -> int:
-        self._fate.meet()
-        return super().execute(sql, *values)
-
-    @contextmanager
-    def transaction(self, *, lasting: bool = False) -> Iterator[None]:
-        with super().transaction(lasting=lasting):
-            yield
-            self._fate.meet()
-        self._fate.meet()
-
-
-class MortalClient:
-    """A client whose calls, and the answers of which, may be the last thing."""
-
-    def __init__(self, client: Any, fate: Fate) -> None:
-        self._client, self._fate = client, fate
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        def call(**members: Any) -> Any:
-            self._fate.meet()
-            answer = getattr(self._client, name)(**members)
-            self._fate.meet()
-            return answer
-
-        return call
-
-
 class MortalService(JobService):
     def __init__(self, aws: Aws, fate: Fate) -> None:
         super().__init__(aws)
         self._fate = fate
 
     def _client(self, attempts: int = 2) -> Any:
-        return MortalClient(super()._client(attempts), self._fate)
+        return Mortal(super()._client(attempts), self._fate)
 
 
 def aws_at(url: str) -> Aws:

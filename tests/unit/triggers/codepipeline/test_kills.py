@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from agent.aws import Aws
 from agent.model.phase import PhaseType
 from tests.fakes.codepipeline import CodePipeline, Job
-from tests.unit.triggers.codepipeline.desk import EXPORTED, Desk, Fate, Killed, aws_at, offered
-
-MOST = 200
+from tests.fakes.fate import Fate, deaths
+from tests.unit.triggers.codepipeline.desk import EXPORTED, Desk, aws_at, offered
 
 
 def live(desk: Desk, long: bool) -> None:
@@ -47,32 +45,28 @@ def test_killed_at_any_effect_it_ends_the_same(
     aws, fresh = aws_at(pipeline.url), tmp_path / "fresh"
     fresh.mkdir()
     Desk(fresh, pipeline, aws=aws).close()  # making the database is not what is tried here
-    for point in range(1, MOST):
-        place = Path(shutil.copytree(fresh, tmp_path / str(point)))
-        job = offer(pipeline)
-        if not died(place, pipeline, point, long, aws):
-            assert point > 10
-            return
+
+    jobs: list[Job] = []
+
+    def prepared(point: int) -> Path:
+        jobs.append(offer(pipeline))
+        return Path(shutil.copytree(fresh, tmp_path / str(point)))
+
+    def lived(place: Path, fate: Fate) -> None:
+        desk = Desk(place, pipeline, fate=fate, continue_after=60 if long else None, aws=aws)
+        try:
+            live(desk, long)
+        finally:
+            desk.close()
+
+    for point, place in deaths(prepared, lived, least=10):
         pipeline.redeliver()
         desk = Desk(place, pipeline, continue_after=60 if long else None, aws=aws)
         live(desk, long)
         assert [build.complete for build in desk.builds] == [True] * builds, point
         assert desk.jobs.open() == [], point
-        last = pipeline.last(job)
+        last = pipeline.last(jobs[-1])
         assert last.state == ("Succeeded" if builds else "Failed"), point
         assert (last.told.get("outputVariables") == {"VERSION": "1.2"}) == bool(builds), point
-        assert (last is not job) == long, point
+        assert (last is not jobs[-1]) == long, point
         desk.close()
-    raise AssertionError("it never came to its end")
-
-
-def died(place: Path, pipeline: CodePipeline, point: int, long: bool, aws: Aws) -> bool:
-    """Live once, to the effect of that number; return whether there was one."""
-    desk = Desk(place, pipeline, fate=Fate(point), continue_after=60 if long else None, aws=aws)
-    try:
-        live(desk, long)
-    except Killed:
-        return True
-    finally:
-        desk.close()
-    return False

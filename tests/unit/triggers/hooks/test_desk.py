@@ -16,6 +16,7 @@ from agent.model.project import Environment, Project, Source, Webhook, WebhookFi
 from agent.model.secret import Secret
 from agent.pipeline.recorder import Recorder
 from agent.store.builds import Builds
+from agent.store.database import Database
 from agent.store.hooks import Hooks
 from agent.triggers.hooks.backlog import Backlog
 from agent.triggers.hooks.desk import REMEMBERED_SECONDS, Desk
@@ -45,8 +46,8 @@ def a_project(name: str = "shop", secret: str | None = "env:S", **more: Any) -> 
 class Office:
     """A desk with what stands around it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.database = a_database(directory)
+    def __init__(self, directory: Path, database: Database | None = None) -> None:
+        self.database = database or a_database(directory)
         self.clock = ManualClock()
         self.projects: dict[str, Project] = {"shop": a_project()}
         self.secrets: dict[str, str | BuildspecdError] = {"env:S": "correct-horse"}
@@ -283,6 +284,15 @@ def test_a_look_that_fails_is_taken_again_and_in_the_end_given_up(office: Office
     office.settle()
     assert office.hooks.backlog() == 0
     assert len(office.builds()) == 1
+
+
+def test_a_look_that_was_put_off_does_not_wait_for_a_clock_that_was_set_back(office: Office) -> None:
+    office.projects["shop"] = a_project(groups=((PULLS, WebhookFilter(type="FILE_PATH", pattern="^src/")),))
+    office.deliver("pull_request", hooks.github_pull())
+    office.clock.jumped = -86400.0
+    office.looks.paths = ["src/x"]
+    office.settle()
+    assert [build.source_version for build in office.builds()] == ["pr/7"]
 
 
 def test_a_fork_waits_until_somebody_who_may_approves_its_commit(office: Office) -> None:
