@@ -20,6 +20,7 @@ from agent.source.credentials import GitCredential
 from agent.source.sources import Sources
 from agent.source.spares import Spares
 from bench import place
+from bench.git_server import served
 from bench.result import Result
 
 FILES = 20_000
@@ -144,13 +145,8 @@ def _server(scratch: Path) -> Iterator[str]:
     place.git("init", "--quiet", "--bare", "--initial-branch=main", at=repository)
     grow(repository, Words(), 0, COMMITS)
     place.git("repack", "-a", "-d", "-q", "--write-bitmap-index", at=repository)
-    command = [sys.executable, "-m", "bench.git_server", str(scratch / "git"), ":".join(_LOGIN)]
-    with subprocess.Popen(command, cwd=place.ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.kill()
+    with served(scratch / "git", ":".join(_LOGIN)) as address:
+        yield address
 
 
 if __name__ == "__main__":

@@ -10,7 +10,10 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import IO
 
 _PIECE = 1 << 16
@@ -85,6 +88,19 @@ class Handler(BaseHTTPRequestHandler):
 
 def _encoded(login: str) -> str:
     return base64.b64encode(login.encode()).decode()
+
+
+@contextmanager
+def served(root: Path, login: str = "") -> Iterator[str]:
+    """Serve what lies below *root* in a process of its own, to those with *login* (USER:PASSWORD); yield where."""
+    command = [sys.executable, "-m", "bench.git_server", str(root), *filter(None, [login])]
+    here = Path(__file__).resolve().parent.parent
+    with subprocess.Popen(command, cwd=here, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
 
 
 def main() -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import place
+from bench.git_server import served
 from bench.result import Result
 
 REPOSITORIES = 1000
@@ -91,13 +90,8 @@ def _server(scratch: Path) -> Iterator[str]:
     place.git("clone", "--quiet", "--bare", str(work), str(root / "0.git"), at=work)
     for number in range(1, REPOSITORIES):
         shutil.copytree(root / "0.git", root / f"{number}.git")
-    command = [sys.executable, "-m", "bench.git_server", str(root)]
-    with subprocess.Popen(command, cwd=place.ROOT, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.kill()
+    with served(root) as address:
+        yield address
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def asked_for(client: Any, spec: ContainerSpec, name: str, nano_cpus: int | None
             memswap_limit=spec.memory,
             nano_cpus=nano_cpus,
             privileged=spec.privileged,
-            pids_limit=-1,
+            pids_limit=-1 if spec.pids is None else spec.pids,
             log_config=_NO_LOG,
         ),
     }

@@ -23,7 +23,8 @@ class Mount:
 class ContainerSpec:
     """What to create. Holds nothing secret: values reach a build through its control directory.
 
-    `memory` is in bytes, `cpus` in CPUs; None leaves them unlimited. `tmpfs` maps a path to its mount options.
+    `memory` is in bytes, `cpus` in CPUs, `pids` counts processes and threads; None: no limit. `tmpfs` maps a path to
+    its mount options.
     The command runs as root with the image's own ENTRYPOINT and USER set aside, standard input empty, no TTY,
     and Docker's log driver `none`.
     """
@@ -38,6 +39,7 @@ class ContainerSpec:
     network: str = "host"
     memory: int | None = None
     cpus: float | None = None
+    pids: int | None = None
     privileged: bool = False
 
 

@@ -239,10 +239,14 @@ class Webhook(Shape):
 
 
 class Resources(Shape):
-    """Limits of the build container, in place of those of `computeType`. `memory` in MiB, `cpus` in CPUs."""
+    """Limits of the build container, in place of those of `computeType`. `memory` in MiB, `cpus` in CPUs.
+
+    `pids`: how many processes and threads; of itself a quarter of what the host can have.
+    """
 
     cpus: float | None = Field(default=None, gt=0)
     memory: int | None = Field(default=None, ge=16)
+    pids: int | None = Field(default=None, ge=32)
 
 
 def schedules(value: object) -> object:

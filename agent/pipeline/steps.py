@@ -12,7 +12,7 @@ from agent.buildspec.make import make_plan
 from agent.container import breakpoints, driver
 from agent.container.engine import Engine
 from agent.container.image import ensure_image, pull_reference
-from agent.container.limits import limits_for
+from agent.container.limits import limits_for, share_of_processes
 from agent.container.spec import ContainerSpec, Mount
 from agent.environment.builtin import BuildFacts, builtin_variables, compose
 from agent.environment.resolve import resolve
@@ -92,7 +92,8 @@ def container_spec(job: Job, image: str) -> ContainerSpec:
     """Return what is asked of the engine; nothing in it is secret (service.md 1.6)."""
     build, project = job.build, job.build.project
     environment = project.environment
-    limits = limits_for(environment.compute_type, project.agent.resources, environment.compute_configuration)
+    resources, pids = project.agent.resources, share_of_processes()
+    limits = limits_for(environment.compute_type, resources, environment.compute_configuration, pids=pids)
     git_sources = (project.source, *project.secondary_sources)
     return ContainerSpec(
         build_id=build.id,
@@ -112,6 +113,7 @@ def container_spec(job: Job, image: str) -> ContainerSpec:
         network=project.agent.network,
         memory=limits.memory,
         cpus=limits.cpus,
+        pids=limits.pids,
         privileged=environment.privileged_mode,
     )
 

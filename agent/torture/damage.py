@@ -20,10 +20,10 @@ START_SECONDS = 10.0
 """How long after a disk was full a daemon that began to start meanwhile may say so, and end."""
 _FULL = (Cause.HOST_DISK_FULL, Cause.STATE_DAMAGED, Cause.COMMAND_FAILED, Cause.ARTIFACTS_MISSING, *GIT_CAUSES)
 _LOCK_SCRIPT = """
-import sqlite3, sys, time
+import sqlite3, sys, threading
 base = sqlite3.connect(sys.argv[1], timeout=20, isolation_level=None)
 base.execute("BEGIN IMMEDIATE")
-time.sleep(float(sys.argv[2]))
+threading.Event().wait(float(sys.argv[2]))
 base.execute("ROLLBACK")
 """
 

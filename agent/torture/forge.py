@@ -121,20 +121,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._serve(b"")
 
     def do_POST(self) -> None:
-        self._serve(self._body())
+        self._serve(body_of(self))
 
     def log_message(self, *_: Any) -> None:
         """Say nothing."""
-
-    def _body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") != "chunked":
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        body = b""
-        while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
-        return body
 
     def _serve(self, body: bytes) -> None:
         mood, self.server.served = self.server.mood, self.server.served + 1
@@ -151,28 +141,42 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if mood == "slow":
             self.server.stop.wait(2.0)
-        self._cgi(body)
+        answer_with_git(self, self.server.root, body)
 
-    def _cgi(self, body: bytes) -> None:
-        path, _, query = self.path.partition("?")
-        environment = {
-            "PATH": os.environ["PATH"],
-            "GIT_PROJECT_ROOT": str(self.server.root),
-            "GIT_HTTP_EXPORT_ALL": "1",
-            **_SAFE,
-            "REQUEST_METHOD": self.command,
-            "PATH_INFO": path,
-            "QUERY_STRING": query,
-            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
-            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
-            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
-            "REMOTE_ADDR": "127.0.0.1",
-        }
-        answer = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=False)
-        head, _, content = answer.stdout.partition(b"\r\n\r\n")
-        headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
-        self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.end_headers()
-        self.wfile.write(content)
+
+def body_of(request: BaseHTTPRequestHandler) -> bytes:
+    """Return what came with *request*; git sends long bodies in chunks."""
+    if request.headers.get("Transfer-Encoding") != "chunked":
+        return request.rfile.read(int(request.headers.get("Content-Length") or 0))
+    body = b""
+    while size := int(request.rfile.readline().split(b";")[0], 16):
+        body += request.rfile.read(size)
+        request.rfile.readline()
+    request.rfile.readline()
+    return body
+
+
+def answer_with_git(request: BaseHTTPRequestHandler, root: Path, body: bytes, *, speaks_v2: bool = True) -> None:
+    """Answer *request* as the real `git http-backend` does over the repositories below *root*."""
+    path, _, query = request.path.partition("?")
+    environment = {
+        "PATH": os.environ["PATH"],
+        "GIT_PROJECT_ROOT": str(root),
+        "GIT_HTTP_EXPORT_ALL": "1",
+        **_SAFE,
+        "REQUEST_METHOD": request.command,
+        "PATH_INFO": path,
+        "QUERY_STRING": query,
+        "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+        "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
+        "GIT_PROTOCOL": request.headers.get("Git-Protocol", "") if speaks_v2 else "",
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    answer = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=False)
+    head, _, content = answer.stdout.partition(b"\r\n\r\n")
+    headers = dict(line.split(": ", 1) for line in head.decode().splitlines() if ": " in line)
+    request.send_response(int(headers.pop("Status", "200 OK").split()[0]))
+    for name, value in headers.items():
+        request.send_header(name, value)
+    request.end_headers()
+    request.wfile.write(content)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from moto.backends import get_backend
-from moto.server import ThreadedMotoServer
 
 from agent.aws import Aws
 from agent.errors import AwsUnavailable, UploadRefused, UserError
@@ -22,27 +20,6 @@ from agent.objects.store import Encryption, ObjectStore, Upload
 from tests.fakes.cutting import cutting
 
 BIG = 70 << 20
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[Aws]:
-    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "test"))
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield Aws(region="us-east-1", endpoint_url=f"http://{host}:{port}")
-    server.stop()
-    for name, value in before.items():
-        os.environ.pop(name) if value is None else os.environ.update({name: value})
-
-
-@pytest.fixture
-def bucket(aws: Aws) -> str:
-    name = f"b-{uuid.uuid4().hex[:12]}"
-    aws.client("s3").create_bucket(Bucket=name)
-    return name
 
 
 @pytest.fixture(params=["s3", "s3 with a prefix", "directory"])

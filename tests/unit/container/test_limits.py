@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from agent.container.limits import Limits, limits_for
+from agent.container.limits import MOST_PROCESSES, Limits, limits_for, share_of_processes
 from agent.model.project import ComputeConfiguration, Resources
 
 GIB = 1 << 30
@@ -35,3 +37,12 @@ def test_attributes_give_the_size_where_the_type_has_none() -> None:
     configuration = ComputeConfiguration(v_cpu=3, memory=6)
     assert limits_for("ATTRIBUTE_BASED_COMPUTE", None, configuration) == Limits(6 * GIB, 3)
     assert limits_for("BUILD_GENERAL1_SMALL", None, configuration) == Limits(4 * GIB, 2)
+
+
+def test_processes_are_a_share_of_the_hosts_unless_the_project_says_how_many(tmp_path: Path) -> None:
+    assert limits_for("BUILD_GENERAL1_SMALL", pids=8192).pids == 8192
+    assert limits_for("BUILD_GENERAL1_SMALL", Resources(pids=100), pids=8192).pids == 100
+    for told, pids in (("32768\n", 8192), ("4194304\n", MOST_PROCESSES), ("", MOST_PROCESSES)):
+        (tmp_path / "pid_max").write_text(told)
+        assert share_of_processes(tmp_path / "pid_max") == pids
+    assert share_of_processes(tmp_path / "nothing") == MOST_PROCESSES
