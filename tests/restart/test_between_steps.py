@@ -9,7 +9,7 @@ import random
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,6 +79,20 @@ def points(part: int) -> Iterator[int]:
     return iter(range(1 + first, 2000, PARTS * EVERY))
 
 
+def lives(mortals: Mortals, points: Iterable[int], make: Callable[[], World]) -> Iterator[tuple[int, World]]:
+    """Yield each point, and the world whose build was killed there and then lived on, up to one that survived."""
+    for point in points:
+        world = make()
+        survived = live(mortals, world, point)
+        if not survived:
+            assert live(mortals, world) == "SUCCEEDED", point
+        yield point, world
+        world.close()
+        if survived:
+            return
+    raise AssertionError("the build never survived")
+
+
 def die(mortals: Mortals, world: World, point: int, unless: Callable[[], bool]) -> str:
     """Live one life that ends at *point*, or a little after *unless* holds; return how the build ended, if it did."""
     child = mortals.start(world, point)
@@ -97,16 +111,8 @@ def die(mortals: Mortals, world: World, point: int, unless: Callable[[], bool]) 
 def test_killed_ahead_of_any_effect_a_build_ends_as_if_nothing_had_been(
     part: int, mortals: Mortals, template: World, undisturbed: World, tmp_path: Path
 ) -> None:
-    for point in points(part):
-        world = fresh(template, tmp_path)
-        survived = live(mortals, world, point)
-        if not survived:
-            assert live(mortals, world) == "SUCCEEDED", point
+    for point, world in lives(mortals, points(part), lambda: fresh(template, tmp_path)):
         assert_same(world, undisturbed, f"killed at {point}")
-        world.close()
-        if survived:
-            return
-    raise AssertionError("the build never survived")
 
 
 def test_killed_again_and_again_a_build_ends_as_if_nothing_had_been(

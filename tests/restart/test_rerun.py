@@ -10,7 +10,7 @@ import pytest
 
 from agent.model.cause import Cause
 from agent.model.phase import PhaseType
-from tests.restart.test_between_steps import assert_same, fresh, live
+from tests.restart.test_between_steps import assert_same, fresh, live, lives
 from tests.restart.world import Mortals, World
 
 EVERY = 120
@@ -55,17 +55,10 @@ def test_killed_ahead_of_any_effect_a_build_that_starts_over_ends_as_if_nothing_
     assert queued
     assert provisioning
     assert provisioning.start_time == queued.end_time, "the time limit is that of all attempts"
-    for point in range(1 + random.SystemRandom().randrange(EVERY), 4000, EVERY):
-        world = losing(template, tmp_path, 1)
-        survived = live(mortals, world, point)
-        if not survived:
-            assert live(mortals, world) == "SUCCEEDED", point
+    points = range(1 + random.SystemRandom().randrange(EVERY), 4000, EVERY)
+    for point, world in lives(mortals, points, lambda: losing(template, tmp_path, 1)):
         if world.build.reruns:  # one that was killed ahead of the seam may have found the container dead by itself
             assert_same(world, undisturbed, f"killed at {point}")
-        world.close()
-        if survived:
-            return
-    raise AssertionError("the build never survived")
 
 
 def test_a_build_that_loses_more_containers_than_it_may_ends_with_the_cause(
