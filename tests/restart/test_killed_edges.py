@@ -160,7 +160,7 @@ def test_a_log_that_is_owed_arrives_wherever_its_redelivery_is_killed(tmp_path: 
         assert (build.logs.owing, build.logs.problems, build.logs.gaps) == (False, {}, ()), point
         assert shelf.file.read_bytes() == b"line of 1\n", point
         if survived:
-            assert point > 5
+            assert point > 2
             return
 
 
@@ -182,7 +182,7 @@ def test_a_spare_is_whole_or_none_and_nothing_is_left_wherever_its_making_is_kil
         files = (path for path in tree.rglob("*") if ".git" not in path.relative_to(tree).parts)
         return {str(path.relative_to(tree)): path.read_bytes() for path in files if stat.S_ISREG(path.lstat().st_mode)}
 
-    for point, room in deaths(prepare, live, every=4):
+    for point, room in deaths(prepare, live, every=8):
         again = Room(room.place, repository)
         shutil.rmtree(room.place / "after", ignore_errors=True)
         again.check_out("next")
@@ -254,7 +254,7 @@ def test_an_upload_that_was_begun_is_ended_and_struck_out_wherever_the_sweep_is_
             finally:
                 database.close()
 
-        for point, place in deaths(prepare, live, every=3):
+        for point, place in deaths(prepare, live, every=4):
             live(place, Fate())
             there = client.list_multipart_uploads(Bucket="ours")["Uploads"]
             assert [one["UploadId"] for one in there] == [theirs], point
