@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from agent.container.kernel import KERNEL_LOG, victim_of
 from agent.container.spec import ContainerState
 from agent.errors import ContainerDied, ContainerLost
+from agent.kit.clock import boot_id
 from agent.kit.files import write_atomic
 from agent.model.cause import EXPLANATIONS, Cause
 
 if TYPE_CHECKING:
     from agent.pipeline.job import Job
 
-BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 FOUND = "Build container found dead before completing the build"
 FULL_BYTES = 1 << 20
 """With less than this free, and a command that failed, the disk counts as full."""
@@ -125,14 +125,6 @@ def disk_is_full(places: Mapping[str, Path], free: Callable[[Path], Any] = os.st
             if facts.f_bfree * facts.f_frsize < FULL_BYTES or (facts.f_files and not facts.f_ffree):
                 return name
     return ""
-
-
-def boot_id() -> str:
-    """Return the name of this start of the host; empty where the kernel does not say."""
-    try:
-        return BOOT_ID.read_text().strip()
-    except OSError:
-        return ""
 
 
 def _lost(what: str, cause: Cause) -> ContainerLost:
