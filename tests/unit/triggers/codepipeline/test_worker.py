@@ -118,6 +118,18 @@ def test_only_as_many_jobs_are_taken_as_there_are_places(tmp_path: Path, pipelin
     assert [job.state for job in jobs].count("InProgress") == 2
 
 
+def test_a_place_that_comes_free_is_filled_at_once(tmp_path: Path, pipeline: CodePipeline) -> None:
+    first, second = offered(pipeline), offered(pipeline)
+    desk = Desk(tmp_path, pipeline, places=1)
+    desk.turn()
+    for _ in range(3):
+        desk.turn(10)
+    assert pipeline.calls.count("PollForJobs") == 1
+    desk.end(desk.builds[0])
+    desk.turn(1)
+    assert (first.state, second.state) == ("Succeeded", "InProgress")
+
+
 def test_an_agent_of_a_pool_takes_no_other_jobs_and_none_while_it_drains(
     tmp_path: Path, pipeline: CodePipeline
 ) -> None:
