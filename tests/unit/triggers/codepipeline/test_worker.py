@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from agent.model.build import ExportedVariable
 from agent.model.cause import Cause
 from agent.model.phase import PhaseType
 from agent.model.status import Status
+from agent.triggers.codepipeline.service import ActionType, JobService
 from tests.fakes.codepipeline import CodePipeline
 from tests.unit.store.samples import ManualClock
 from tests.unit.triggers.codepipeline.desk import EXPORTED, LINK, Desk, aws_at, offered
@@ -264,6 +266,19 @@ def test_a_server_that_refuses_everything_names_the_permission(tmp_path: Path, p
     with pytest.raises(AwsRefused) as raised:
         Desk(tmp_path, pipeline).turn()
     assert "codepipeline:PollForJobs" in raised.value.hint
+
+
+def test_a_server_that_accepts_and_never_answers_is_waited_for_so_long_and_no_longer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        service = JobService(aws_at(url), patience=0.2)
+        with pytest.raises(AwsUnavailable) as raised:
+            service.poll(ActionType("Build", "Own", "1"), 1, None)
+        assert "asking for jobs of Custom/Build/Own/1" in raised.value.message
+        assert url in raised.value.message
+        with pytest.raises(AwsUnavailable) as raised:
+            service.keys("j-1")
+        assert "looking at job j-1" in raised.value.message
 
 
 def test_credentials_are_new_each_time_and_in_no_store_and_no_message(
