@@ -10,13 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import attach, buildspec, cache, checkout, commands, idle, output, poll, push
+from bench import attach, buildspec, cache, checkout, commands, idle, output, poll, push, telling
 from bench.result import Result
 
 ALL = {
     "buildspec": buildspec.measure,
     "push": push.measure,
     "commands": commands.measure,
+    "telling": telling.measure,
     "output": output.measure,
     "idle": idle.measure,
     "poll": poll.measure,

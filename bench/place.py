@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,8 +95,13 @@ class Daemon:
 
 
 @contextmanager
-def daemon(home: Path, projects: list[dict[str, Any]], settings: str = "") -> Iterator[Daemon]:
-    """Run a daemon with *projects*, and *settings* as further lines of its agent.yml, until the block ends."""
+def daemon(
+    home: Path, projects: list[dict[str, Any]], settings: str = "", environment: Mapping[str, str] | None = None
+) -> Iterator[Daemon]:
+    """Run a daemon with *projects*, and *settings* as further lines of its agent.yml, until the block ends.
+
+    *environment* is added to that of this process.
+    """
     (home / "projects.d").mkdir(parents=True, exist_ok=True)
     for project in projects:
         (home / "projects.d" / f"{project['name']}.json").write_text(json.dumps(project))
@@ -106,7 +111,11 @@ def daemon(home: Path, projects: list[dict[str, Any]], settings: str = "") -> It
     )
     with (home / "daemon.log").open("wb") as log:
         process = subprocess.Popen(
-            [*BUILDSPECD, "serve", "--config", str(home / "agent.yml")], cwd=ROOT, stdout=log, stderr=log
+            [*BUILDSPECD, "serve", "--config", str(home / "agent.yml")],
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+            env={**os.environ, **(environment or {})},
         )
     try:
         running = Daemon(process, home)

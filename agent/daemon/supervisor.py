@@ -30,8 +30,8 @@ class Supervisor:
         for service in self.services:
             self.troubles[service.name] = ""
             thread = threading.Thread(target=self._keep_running, args=(service, stop), name=service.name, daemon=True)
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)  # now: one that is known and has not begun would count as dead
 
     def wait(self, seconds: float | None = None) -> list[str]:
         """Wait until the services have ended, *seconds* at most; return the names of those that have not."""

@@ -193,7 +193,7 @@ class PipelineSettings(Section):
     pool: str | None = Field(default=None, min_length=1, max_length=20, pattern=r"^[0-9A-Za-z_-]+$")
     """Jobs whose action names this `Pool` are taken; null: those of every pool."""
     every: Duration = Field(default=5.0, ge=1, le=3600)
-    """Pause between two questions for jobs while there are places for builds; without one it is 30 seconds at least."""
+    """Pause between two questions for jobs while there are places for builds; without one nobody asks."""
     continue_after: Duration | None = Field(default=72000.0, ge=60, le=129600)
     """How long a build runs before its job is handed back with a continuation token, so that the action does not run
     out of its time (24 hours); null: never."""

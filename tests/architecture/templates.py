@@ -87,6 +87,14 @@ def alarms(name: str, **given: str) -> dict[str, dict[str, Any]]:
     return found
 
 
+def put_alarms(client: Any, prefix: str, **given: str) -> dict[str, str]:
+    """Store the alarms of alarms.yml, which no server here takes from CloudFormation; return their names in full."""
+    found = alarms("alarms.yml", **given)
+    for name, alarm in found.items():
+        client.put_metric_alarm(**{**alarm, "AlarmName": f"{prefix}-{name}"})
+    return {name: f"{prefix}-{name}" for name in found}
+
+
 def state(client: Any, alarm: Mapping[str, Any], now: datetime) -> str:
     """Return OK, ALARM or INSUFFICIENT_DATA: what an alarm, as it was stored, says of what is stored at *now*.
 
@@ -137,11 +145,22 @@ def _value(client: Any, queries: list[Mapping[str, Any]], start: int) -> float |
 
 
 def _statistic(client: Any, stat: Mapping[str, Any], start: int) -> float | None:
-    metric, begin = stat["Metric"], datetime.fromtimestamp(start, UTC)
+    """Return what CloudWatch would: a metric without dimensions is one of its own, and to moto it is all of them."""
+    metric = stat["Metric"]
+    found = _asked(client, stat, metric.get("Dimensions", []), start)
+    if found is None or stat["Stat"] != "Sum" or metric.get("Dimensions"):
+        return found
+    listed = client.list_metrics(Namespace=metric["Namespace"], MetricName=metric["MetricName"])["Metrics"]
+    others = [_asked(client, stat, one["Dimensions"], start) for one in listed if one["Dimensions"]]
+    return found - sum(one or 0.0 for one in others)
+
+
+def _asked(client: Any, stat: Mapping[str, Any], dimensions: list[Any], start: int) -> float | None:
+    begin = datetime.fromtimestamp(start, UTC)
     points = client.get_metric_statistics(
-        Namespace=metric["Namespace"],
-        MetricName=metric["MetricName"],
-        Dimensions=metric.get("Dimensions", []),
+        Namespace=stat["Metric"]["Namespace"],
+        MetricName=stat["Metric"]["MetricName"],
+        Dimensions=dimensions,
         StartTime=begin,
         EndTime=begin + timedelta(seconds=stat["Period"]),
         Period=stat["Period"],

@@ -11,56 +11,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from agent.daemon.standing import Standing
 from agent.kit.room import Room
 from agent.model.status import Status
 from agent.notify.cloudwatch import CloudWatch
 from agent.notify.gauges import Gauges
-from tests.architecture.templates import FOLDER, alarms, load, resolved, state
+from tests.architecture.templates import FOLDER, load, put_alarms, resolved, state
+from tests.journey.cloud import ACCOUNT, Cloud, serving
 from tests.unit.notify.builds import told_by
 from tests.unit.store.samples import ManualClock, a_build
 
 NAMES = sorted(path.name for path in FOLDER.glob("*.yml"))
-ACCOUNT = "123456789012"
 NOW = datetime.now(UTC).replace(minute=31, second=30, microsecond=0)
 HOST = {"VpcId": "vpc-1", "SubnetIds": "subnet-1", "AgentPolicyArn": "arn:aws:iam::1:policy/x", "PackageSource": "b==1"}
 
 
-class Region:
-    """An AWS-shaped region."""
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-
-    def client(self, service: str) -> Any:
-        keys = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-        return boto3.client(service, endpoint_url=self.url, region_name="us-east-1", **keys)  # type: ignore[call-overload]
-
-    def deployed(self, name: str, **given: str) -> dict[str, str]:
-        """Deploy a template; return its outputs."""
-        text = (FOLDER / name).read_text()
-        # the parameters that AWS itself keeps for images are not there
-        text = text.replace("AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>", "AWS::EC2::Image::Id")
-        stack = f"t{uuid.uuid4().hex[:12]}"
-        parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
-        client = self.client("cloudformation")
-        client.create_stack(StackName=stack, TemplateBody=text, Parameters=parameters, Capabilities=["CAPABILITY_IAM"])
-        (found,) = client.describe_stacks(StackName=stack)["Stacks"]
-        assert found["StackStatus"] == "CREATE_COMPLETE"
-        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", ())}
-
-
 @pytest.fixture(scope="module")
-def region() -> Iterator[Region]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield Region(f"http://{host}:{port}")
-    server.stop()
+def region() -> Iterator[Cloud]:
+    with serving() as cloud:
+        yield cloud
 
 
 def test_every_template_passes_cfn_lint() -> None:
@@ -71,7 +42,7 @@ def test_every_template_passes_cfn_lint() -> None:
     assert len(NAMES) == 5
 
 
-def test_pushes_and_uploads_go_through_the_rules_into_the_queue(region: Region) -> None:
+def test_pushes_and_uploads_go_through_the_rules_into_the_queue(region: Cloud) -> None:
     repository = f"arn:aws:codecommit:us-east-1:{ACCOUNT}:web"
     made = region.deployed("triggers.yml", RepositoryArns=repository, SourceBuckets="sources,more")
     told = [
@@ -103,7 +74,7 @@ def test_only_the_rules_may_write_to_the_queue() -> None:
     assert len(resolved("triggers.yml")["QueuePolicy"]["PolicyDocument"]["Statement"]) == 1
 
 
-def test_the_role_of_builds_is_for_the_agent_alone_and_for_one_project(region: Region) -> None:
+def test_the_role_of_builds_is_for_the_agent_alone_and_for_one_project(region: Cloud) -> None:
     project = f"arn:aws:codebuild:us-east-1:{ACCOUNT}:project/web"
     made = region.deployed("build-role.yml", AgentRoleArn=f"arn:aws:iam::{ACCOUNT}:role/agent", ExternalId=project)
     role = region.client("iam").get_role(RoleName=made["RoleArn"].rpartition("/")[2])["Role"]
@@ -112,7 +83,7 @@ def test_the_role_of_builds_is_for_the_agent_alone_and_for_one_project(region: R
     assert assume["Condition"] == {"StringEquals": {"sts:ExternalId": project}}
 
 
-def test_the_policy_of_the_agent_can_be_deployed_and_names_what_it_was_given(region: Region) -> None:
+def test_the_policy_of_the_agent_can_be_deployed_and_names_what_it_was_given(region: Cloud) -> None:
     wanted = {
         name: one
         for name, one in load("agent-policy.yml")["Parameters"].items()
@@ -127,16 +98,18 @@ def test_the_policy_of_the_agent_can_be_deployed_and_names_what_it_was_given(reg
     assert statements["TellTopicsOfBuilds"]["Action"] == "sns:Publish"
 
 
-def test_the_host_is_one_instance_that_nothing_connects_to(region: Region) -> None:
+def test_the_host_is_one_instance_that_nothing_connects_to(region: Cloud) -> None:
     ec2 = region.client("ec2")
     subnet = ec2.describe_subnets()["Subnets"][0]
     image = ec2.describe_images()["Images"][0]["ImageId"]
     given = {**HOST, "VpcId": subnet["VpcId"], "SubnetIds": subnet["SubnetId"], "ImageId": image}
+    asked = region.client("autoscaling")
+    known = {one["AutoScalingGroupName"] for one in asked.describe_auto_scaling_groups()["AutoScalingGroups"]}
     made = region.deployed("agent-host.yml", **given)
     (group,) = ec2.describe_security_groups(GroupIds=[made["GroupId"]])["SecurityGroups"]
     assert group["IpPermissions"] == []
-    asked = region.client("autoscaling")
-    (hosts,) = asked.describe_auto_scaling_groups()["AutoScalingGroups"]
+    groups = asked.describe_auto_scaling_groups()["AutoScalingGroups"]
+    (hosts,) = (one for one in groups if one["AutoScalingGroupName"] not in known)
     assert (hosts["MinSize"], hosts["MaxSize"], len(hosts["Instances"])) == (1, 1, 1)
 
 
@@ -160,15 +133,11 @@ def test_the_script_of_the_host_is_one_that_a_shell_understands() -> None:
 class Watched:
     """Alarms stored in a region, over a namespace of their own."""
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Cloud) -> None:
         self.region, self.client = region, region.client("cloudwatch")
         self.namespace, self.clock = f"t{uuid.uuid4().hex}", ManualClock(NOW.timestamp())
-        prefix = uuid.uuid4().hex[:8]
         given = {"MetricNamespace": self.namespace, "ProjectName": "web", "AgentName": "ci-1"}
-        self.names = {}
-        for name, alarm in alarms("alarms.yml", **given).items():
-            self.names[name] = f"{prefix}-{name}"
-            self.client.put_metric_alarm(**{**alarm, "AlarmName": self.names[name]})
+        self.names = put_alarms(self.client, uuid.uuid4().hex[:8], **given)
 
     def states(self) -> dict[str, str]:
         """Return the state of each alarm, judged by its definition as the server has it."""
@@ -196,7 +165,7 @@ def a_standing(*, queued: int = 0, free: int = 50) -> Standing:
 
 
 @pytest.fixture
-def watched(region: Region) -> Watched:
+def watched(region: Cloud) -> Watched:
     return Watched(region)
 
 
@@ -211,6 +180,9 @@ def test_a_failed_build_makes_the_alarm_of_its_project_go_off_and_a_good_one_doe
 
 
 def test_many_failures_and_a_bad_rate_make_their_alarms_go_off(watched: Watched) -> None:
+    watched.build(*[Status.FAILED] * 3)
+    assert watched.states()["ManyFailed"] == "OK"
+    watched.clock.at += 3 * 3600
     watched.build(*[Status.SUCCEEDED] * 3, *[Status.FAILED] * 4)
     assert watched.states()["ManyFailed"] == "ALARM"
     assert watched.states()["FailureRate"] == "OK"  # one hour of three

@@ -8,6 +8,7 @@ import logging
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -15,6 +16,7 @@ from moto.server import ThreadedMotoServer
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
+TEMPLATES = Path(__file__).parents[2] / "aws"
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}
 
 
@@ -46,6 +48,19 @@ class Cloud:
                 aws_secret_access_key="testing",
             )
         return self._clients[service]
+
+    def deployed(self, template: Path | str, **given: str) -> dict[str, str]:
+        """Deploy a template, one of aws/ by its name; return its outputs."""
+        text = (TEMPLATES / template).read_text()
+        # the parameters that AWS itself keeps for images are not there
+        text = text.replace("AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>", "AWS::EC2::Image::Id")
+        stack = f"t{uuid.uuid4().hex[:12]}"
+        parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()]
+        client = self.client("cloudformation")
+        client.create_stack(StackName=stack, TemplateBody=text, Parameters=parameters, Capabilities=["CAPABILITY_IAM"])
+        (found,) = client.describe_stacks(StackName=stack)["Stacks"]
+        assert found["StackStatus"] == "CREATE_COMPLETE"
+        return {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", ())}
 
     def bucket(self) -> str:
         """Make a bucket; return its name."""

@@ -104,12 +104,14 @@ def test_a_green_and_a_red_job_end_as_they_should_though_the_agent_is_killed(
         configuration, [artifact("Red", bucket, "shop/Red/abc")], [artifact("Built", bucket, "shop/Built/2")]
     )
     missing = pipeline.offer(configuration, [artifact("Red", bucket, "shop/Red/none")])
+    aws.client("s3").put_object(Bucket=bucket, Key="shop/Text/abc", Body=b"no zip " * 100)
+    broken = pipeline.offer(configuration, [artifact("Text", bucket, "shop/Text/abc")])
     plain = [artifact("Plain", bucket, "shop/Plain/abc")]
     outputs = [artifact("Built", bucket, "shop/Built/3"), artifact("Other", bucket, "shop/Other/3")]
     unmade = pipeline.offer(configuration, plain, outputs)
     no_key = f"arn:aws:kms:us-east-1:{ACCOUNT}:key/00000000-0000-4000-8000-000000000000"
     keyless = pipeline.offer(configuration, plain, outputs[:1], key=no_key)
-    for job in (red, missing, unmade, keyless):
+    for job in (red, missing, broken, unmade, keyless):
         ended(worker, job, build)
     told = red.told["failureDetails"]
     assert (red.state, told["type"]) == ("Failed", "JobFailed")
@@ -119,13 +121,14 @@ def test_a_green_and_a_red_job_end_as_they_should_though_the_agent_is_killed(
     assert (missing.state, told["type"]) == ("Failed", "ConfigurationError")
     assert "input artifact Red: NoSuchKey" in told["message"]
     for job, message in (
+        (broken, f"input artifact Text: zip: not a valid zip file: arn:aws:s3:::{bucket}/shop/Text/abc"),
         (unmade, "the buildspec makes no output artifact Built, Other"),
         (keyless, f"the KMS key {no_key} cannot be used"),
     ):
         told = job.told["failureDetails"]
         assert told["type"] == "ConfigurationError"
         assert message in told["message"]
-    assert len(worker.builds(project)) == 5, "no job was done twice"
+    assert len(worker.builds(project)) == 6, "no job was done twice"
     assert not {"shop/Built/2", "shop/Built/3"} & set(aws.keys(bucket))
     assert {failure(one)[0] for one in worker.builds(project)[1:]} == {"BUILD", "DOWNLOAD_SOURCE", "UPLOAD_ARTIFACTS"}
     assert "ASIA" not in worker.said()

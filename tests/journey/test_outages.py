@@ -7,15 +7,20 @@ from pathlib import Path
 
 import pytest
 
+from agent.torture.cloud import CloudServer, Fault
 from tests.fakes.git_http import git_http
 from tests.fakes.repository import Repository
 from tests.journey.cloud import Cloud
-from tests.journey.daemon import Daemon, buildspec, failure, phase
+from tests.journey.daemon import Daemon, Json, buildspec, failure, phase
 from tests.journey.registry import dead_port, refusing_registry
 from tests.journey.relay import Relay
 from tests.journey.waiting import until
 
 pytestmark = pytest.mark.docker
+
+HANGING = {"hang events:PutEvents", "hang cloudwatch:PutMetricData"}
+TOLD = 11
+"""Events of a build: its start, nine phases, its end."""
 
 
 @pytest.mark.slow
@@ -85,6 +90,44 @@ def test_an_outage_of_the_log_store_delays_no_build_and_loses_no_line(
     stream = build["id"].partition(":")[2]
     assert aws.unzipped(bucket, f"logs/{stream}.gz") == daemon.log(build)
     daemon.assert_nothing_left(build)
+
+
+def test_events_and_metrics_that_are_never_answered_hold_up_no_build_and_are_told_after_a_kill(
+    aws: Cloud, busybox: str, new_daemon: Callable[..., Daemon]
+) -> None:
+    with CloudServer(seed=1) as mute:
+        for service in ("events", "cloudwatch"):
+            mute.add(Fault("hang", service))
+        there = {f"AWS_ENDPOINT_URL_{name}": mute.url for name in ("EVENTBRIDGE", "CLOUDWATCH")}
+        daemon = new_daemon(environment={**aws.environment, **there}).start()
+        project = daemon.inline(busybox, "echo begun")
+        builds = [daemon.build(project) for _ in range(2)]
+        assert [build["buildStatus"] for build in builds] == ["SUCCEEDED"] * 2
+        assert (mute.events(), mute.metrics()) == ([], [])
+        until(lambda: set(mute.places()) >= HANGING, "calls that hang")
+        assert daemon.process is not None
+        daemon.process.kill()
+        daemon.process.wait(10)
+        mute.clear()
+        daemon.start()
+        until(lambda: len(_words(mute, builds[-1])) >= TOLD, "the events of the last build")
+        for build in builds:
+            words = _words(mute, build)
+            assert (words[0], words[-1], len(words)) == ("IN_PROGRESS", "SUCCEEDED", TOLD), words
+            assert words[1:-1] == [one["phaseType"] for one in daemon.show(build)["phases"][1:-1]]
+        until(lambda: len(_counted(mute, "SucceededBuilds", project)) == 2, "the metrics of the last build")
+        assert len(_counted(mute, "Builds", project)) == 2
+
+
+def _words(mute: CloudServer, build: Json) -> list[str]:
+    """Return what was told of a build: statuses, and the phases that were over."""
+    told = [entry["Detail"] for entry in mute.events() if entry["Resources"] == [build["arn"]]]
+    return [str(one.get("completed-phase") or one["build-status"]) for one in told]
+
+
+def _counted(mute: CloudServer, metric: str, project: str) -> list[Json]:
+    mine = [{"Name": "ProjectName", "Value": project}]
+    return [one for one in mute.metrics() if (one["MetricName"], one["Dimensions"]) == (metric, mine)]
 
 
 def _git(location: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from agent.aws import Aws, AwsRefused, Keys, translated
 from agent.model.pipelinejob import Failure, HandedArtifact, PipelineJob
 
 PATIENCE_SECONDS = 15.0
-"""How long a call waits to hear something; below the time that a daemon has for its end."""
+"""Below the time that a daemon has for its end."""
 _GONE = frozenset({"JobNotFoundException", "InvalidJobStateException"})
 _TAKEN = frozenset({"InvalidNonceException"})
 _ACCESS = (
@@ -72,10 +72,13 @@ class JobTaken(AwsRefused):
 
 
 class JobService:
-    """Any thread may call it. Raises `AwsRefused` and `AwsUnavailable`; of one job also `JobGone`."""
+    """Any thread may call it. Raises `AwsRefused` and `AwsUnavailable`; of one job also `JobGone`.
 
-    def __init__(self, aws: Aws) -> None:
-        self._aws = aws
+    *patience* is for how many seconds a call waits to hear something.
+    """
+
+    def __init__(self, aws: Aws, patience: float = PATIENCE_SECONDS) -> None:
+        self._aws, self._patience = aws, patience
 
     def poll(self, kind: ActionType, most: int, pool: str | None) -> list[Offer]:
         """Return up to *most* jobs that wait; they are ours once acknowledged, and are handed out again if not."""
@@ -130,7 +133,7 @@ class JobService:
         return details
 
     def _client(self, attempts: int = 2) -> Any:
-        return self._aws.client("codepipeline", attempts=attempts, patience=PATIENCE_SECONDS)
+        return self._aws.client("codepipeline", attempts=attempts, patience=self._patience)
 
 
 @contextmanager

@@ -34,8 +34,6 @@ from agent.triggers.codepipeline.service import ActionType, JobGone, JobService,
 _log = get_logger("codepipeline")
 
 TICK_SECONDS = 1.0
-SATURATED_SECONDS = 30.0
-"""Pause between two polls when there is no place for a build."""
 CHECK_SECONDS = 60.0
 """Pause between two looks whether CodePipeline still wants a job that is being built."""
 KEPT_SECONDS = 14 * 86400.0
@@ -140,12 +138,10 @@ class Worker:
         if stop.is_set or self.shop.paused() or self.clock.monotonic() < self._next_poll:
             return
         wishes, free = self.wishes(), self.shop.free()
-        expected = any(job.state == "continuing" for job in self.jobs.open())
-        pause = wishes.every if free > 0 or expected else max(wishes.every, SATURATED_SECONDS)
-        offers: list[Offer] = []
-        if free > 0 or expected:
-            offers = self.service.poll(wishes.kind, max(1, min(free, MOST_JOBS)), wishes.pool)
-        self._next_poll = self.clock.monotonic() + pause * (1 + _JITTER * random.random())  # noqa: S311
+        if free <= 0 and not any(job.state == "continuing" for job in self.jobs.open()):
+            return  # nothing was asked, so the next tick looks again: a job is not to wait for a place that is free
+        offers = self.service.poll(wishes.kind, max(1, min(free, MOST_JOBS)), wishes.pool)
+        self._next_poll = self.clock.monotonic() + wishes.every * (1 + _JITTER * random.random())  # noqa: S311
         for job in self._stored(offers, room=free > 0) if offers else ():
             self._go_on(job)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -12,6 +13,38 @@ from agent.daemon.supervisor import Supervisor
 from agent.errors import DiskFull
 from agent.kit.clock import SystemClock
 from agent.kit.service import StopToken
+
+
+class Looking:
+    """A service that asks whether all are alive, when it is told to."""
+
+    name = "looking"
+
+    def __init__(self) -> None:
+        self.told, self.looked = threading.Event(), threading.Event()
+        self.seen: list[bool] = []
+
+    def run(self, stop: StopToken) -> None:
+        assert self.told.wait(60)
+        self.seen.append(self.supervisor.alive)
+        self.looked.set()
+        stop.wait(60)
+
+    supervisor: Supervisor
+
+
+class Book(list[threading.Thread]):
+    """The supervisor's threads; *service* looks at them as soon as a second one is among them."""
+
+    def __init__(self, service: Looking) -> None:
+        super().__init__()
+        self.service = service
+
+    def append(self, thread: threading.Thread) -> None:
+        super().append(thread)
+        if len(self) == 2:
+            self.service.told.set()
+            assert self.service.looked.wait(60)
 
 
 class Shaky:
@@ -70,3 +103,14 @@ def test_many_services_that_do_not_end_are_waited_for_no_longer_than_one() -> No
     assert clock.monotonic() - begun < 20  # and not half a second for each
     over.set()
     assert supervisor.wait(60) == []
+
+
+def test_while_services_are_started_none_of_them_counts_as_dead() -> None:
+    """Else the first heartbeat is lost, and the next one is a minute away."""
+    stop, service = StopToken(), Looking()
+    others = [Shaky(DiskFull("once")) for _ in range(2)]
+    supervisor = service.supervisor = Supervisor([service, *others], SystemClock(), _threads=Book(service))
+    supervisor.start(stop)
+    stop.set()
+    assert supervisor.wait(60) == []
+    assert service.seen == [True]

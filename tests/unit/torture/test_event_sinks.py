@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent.notify.cloudwatch import CloudWatch
+from agent.notify.cloudwatch import CloudWatch, metrics
 from agent.notify.delivery import Delivery, Sink
 from agent.notify.eventbridge import EventBridge
 from agent.notify.sns import Sns
@@ -62,23 +65,74 @@ def test_under_any_mixture_of_faults_each_event_is_told_and_those_of_a_build_in_
         assert names.count("SucceededBuilds") >= 10
 
 
-@pytest.mark.parametrize("kind", ["throttle", "denied", "hang"])
-def test_a_topic_that_is_gone_for_an_hour_gets_every_event_in_order_afterwards(tmp_path: Path, kind: str) -> None:
-    outbox, clock = Outbox(a_database(tmp_path)), ManualClock()
-    events = told_by(a_build())
-    for event in events:
-        outbox.add(event)
-    with CloudServer(now=clock.now) as cloud:
-        sink = Sns(Clients(cloud, patience=0.2), "arn:aws:sns:us-east-1:123456789012:builds")
-        delivery = Delivery(sink, outbox, clock)
-        cloud.add(Fault(kind, "sns"))
-        until = clock.at + 3600
-        while clock.at < until:
-            clock.at += delivery.turn()
-        assert "sns:Publish" in delivery.trouble
-        assert not cloud.services.topics.taken
+OUTAGES = ("throttle", "unavailable", "reset", "hang", "denied")
+
+
+class Hour:
+    """An hour in which builds run and a service of AWS is gone: *kind* says how, *permission* which one.
+
+    *make* makes the sink. `builds` has the events of each build.
+    """
+
+    def __init__(self, place: Path, kind: str, permission: str, make: Callable[[Clients], Sink]) -> None:
+        self.kind, self.permission, self.make, self.clock = kind, permission, make, ManualClock()
+        self.outbox = Outbox(a_database(place))
+        self.builds = [told_by(a_build(number)) for number in (1, 2, 3)]
+
+    def pass_by(self, cloud: CloudServer) -> None:
+        """Let it pass, and deliver what waits when the service is there again."""
+        waiting = [event for events in zip(*self.builds, strict=True) for event in events]
+        delivery = Delivery(self.make(Clients(cloud, patience=0.2)), self.outbox, self.clock)
+        cloud.add(Fault(self.kind, self.permission.partition(":")[0]))
+        until = self.clock.at + 3600
+        while self.clock.at < until:
+            for event in waiting[:4]:
+                self.outbox.add(event)
+            del waiting[:4]
+            self.clock.at += max(delivery.turn(), 30.0)
+        assert not waiting
+        assert self.permission in delivery.trouble
         cloud.clear()
-        deliver(outbox, sink, clock)
-        told = [json.loads(one["Message"])["detail"] for one in cloud.services.topics.taken]
-    words = [str(one.get("completed-phase") or one["build-status"]) for one in told]
-    assert words == [str(event.completed_phase or event.build.status) for event in events]
+        deliver(self.outbox, self.make(Clients(cloud)), self.clock)
+
+    def assert_in_order(self, told: Sequence[tuple[list[str], Any]]) -> None:
+        """Check that each build was told of, each event once and in order; *told* has resources and details."""
+        for events in self.builds:
+            mine = [detail for resources, detail in told if resources == [events[0].build.arn]]
+            words = [str(one.get("completed-phase") or one["build-status"]) for one in mine]
+            assert words == [str(event.completed_phase or event.build.status) for event in events]
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_a_topic_that_is_gone_for_an_hour_gets_every_event_in_order_afterwards(tmp_path: Path, kind: str) -> None:
+    topic = "arn:aws:sns:us-east-1:123456789012:builds"
+    hour = Hour(tmp_path, kind, "sns:Publish", lambda clients: Sns(clients, topic))
+    with CloudServer(now=hour.clock.now) as cloud:
+        hour.pass_by(cloud)
+        told = [json.loads(one["Message"]) for one in cloud.services.topics.taken]
+    hour.assert_in_order([(one["resources"], one["detail"]) for one in told])
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_a_bus_that_is_gone_for_an_hour_gets_every_event_in_order_afterwards(tmp_path: Path, kind: str) -> None:
+    hour = Hour(tmp_path, kind, "events:PutEvents", EventBridge)
+    with CloudServer(now=hour.clock.now) as cloud:
+        hour.pass_by(cloud)
+        hour.assert_in_order([(one["Resources"], one["Detail"]) for one in cloud.events()])
+
+
+@pytest.mark.parametrize("kind", OUTAGES)
+def test_after_an_hour_without_metrics_each_build_is_counted_once_and_at_its_own_time(
+    tmp_path: Path, kind: str
+) -> None:
+    hour = Hour(tmp_path, kind, "cloudwatch:PutMetricData", lambda clients: CloudWatch(clients, "buildspecd"))
+    with CloudServer(now=hour.clock.now) as cloud:
+        hour.pass_by(cloud)
+        expected = [datum for events in hour.builds for event in events for datum in metrics(event)]
+        assert sorted(map(figure, cloud.metrics())) == sorted(map(figure, expected))
+
+
+def figure(datum: Any) -> tuple[str, str, int, float]:
+    at = datum["Timestamp"]
+    seconds = at.timestamp() if isinstance(at, datetime) else float(at)
+    return datum["MetricName"], str(datum["Dimensions"]), round(seconds), float(datum["Value"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from agent.model.build import ExportedVariable
 from agent.model.cause import Cause
 from agent.model.phase import PhaseType
 from agent.model.status import Status
+from agent.triggers.codepipeline.service import ActionType, JobService
 from tests.fakes.codepipeline import CodePipeline
 from tests.unit.store.samples import ManualClock
 from tests.unit.triggers.codepipeline.desk import EXPORTED, LINK, Desk, aws_at, offered
@@ -116,6 +118,18 @@ def test_only_as_many_jobs_are_taken_as_there_are_places(tmp_path: Path, pipelin
     desk.end(desk.builds[0])
     desk.turn()
     assert [job.state for job in jobs].count("InProgress") == 2
+
+
+def test_a_place_that_comes_free_is_filled_at_once(tmp_path: Path, pipeline: CodePipeline) -> None:
+    first, second = offered(pipeline), offered(pipeline)
+    desk = Desk(tmp_path, pipeline, places=1)
+    desk.turn()
+    for _ in range(3):
+        desk.turn(10)
+    assert pipeline.calls.count("PollForJobs") == 1
+    desk.end(desk.builds[0])
+    desk.turn(1)
+    assert (first.state, second.state) == ("Succeeded", "InProgress")
 
 
 def test_an_agent_of_a_pool_takes_no_other_jobs_and_none_while_it_drains(
@@ -252,6 +266,19 @@ def test_a_server_that_refuses_everything_names_the_permission(tmp_path: Path, p
     with pytest.raises(AwsRefused) as raised:
         Desk(tmp_path, pipeline).turn()
     assert "codepipeline:PollForJobs" in raised.value.hint
+
+
+def test_a_server_that_accepts_and_never_answers_is_waited_for_so_long_and_no_longer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        service = JobService(aws_at(url), patience=0.2)
+        with pytest.raises(AwsUnavailable) as raised:
+            service.poll(ActionType("Build", "Own", "1"), 1, None)
+        assert "asking for jobs of Custom/Build/Own/1" in raised.value.message
+        assert url in raised.value.message
+        with pytest.raises(AwsUnavailable) as raised:
+            service.keys("j-1")
+        assert "looking at job j-1" in raised.value.message
 
 
 def test_credentials_are_new_each_time_and_in_no_store_and_no_message(
