@@ -189,7 +189,7 @@ class Aws:
                 endpoint_url=self._endpoint_url,
                 region_name=self.region,
                 config=Config(
-                    connect_timeout=5,
+                    connect_timeout=min(5.0, patience),
                     read_timeout=patience,
                     retries={"mode": "standard", "total_max_attempts": attempts},
                     max_pool_connections=16,
