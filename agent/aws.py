@@ -320,6 +320,7 @@ def _traces(environ: Mapping[str, str]) -> bool:
 def translated(doing: str) -> Iterator[None]:
     """Turn what botocore raises inside the block into `AwsRefused`, `AwsUnavailable` or `DiskFull`."""
     import botocore.exceptions as botocore
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -338,6 +339,9 @@ def translated(doing: str) -> Iterator[None]:
     except (botocore.BotoCoreError, botocore.HTTPClientError) as error:
         hint = "check network, endpoint and credentials"
         raise AwsUnavailable(f"{doing}: {error}", hint=hint, cause=_cause_of_silence(error)) from error
+    except ResponseParserError as error:  # a page of somebody in between, where XML was expected
+        said = str(error).partition(":")[0]
+        raise AwsUnavailable(f"{doing}: {said}", hint="check the endpoint and the proxy") from error
     except OSError as error:
         if error.errno == 28:
             raise DiskFull(f"{doing}: no space left on the host", hint="free some disk space") from error

@@ -72,13 +72,12 @@ def _show(console: Console, checks: Sequence[Check]) -> None:
     from agent.cli.plaintext import plain
     from agent.cli.screen import coloured, table
 
-    table(console, ("", "CHECK", ""), ((coloured(item.status), item.name, item.message) for item in checks))
+    table(console, ("", "CHECK", ""), ((coloured(item.status), item.name, " ".join(item.message.split())) for item in checks))
     wrong = [item for word in ("fail", "warn") for item in checks if item.status == word]
     if wrong:
         console.print(Text("\nWhat to do", style="bold"))
-    for item in wrong:
-        remedy = item.remedy or "see the message above"
-        line = Text.assemble("  ", coloured(item.status), f"  {plain(item.name)}: {plain(remedy)}")
+    for status, name, remedy in dict.fromkeys((item.status, item.name, item.remedy) for item in wrong):
+        line = Text.assemble("  ", coloured(status), f"  {plain(name)}: {plain(remedy or 'see the message above')}")
         console.print(line, soft_wrap=True)
     _statements(console, checks)
     words = [f"{count} {word}" for word, count in _counts(checks).items() if count]

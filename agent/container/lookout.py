@@ -54,10 +54,14 @@ def from_host(targets: Sequence[str], patience: float = PATIENCE_SECONDS) -> Sur
 
 
 class DockerLookout:
-    """Looks from containers of the engine at *base_url*; None: that of `DOCKER_HOST`, or the usual one."""
+    """Looks from containers of the engine at *base_url*; None: that of `DOCKER_HOST`, or the usual one.
 
-    def __init__(self, base_url: str | None = None) -> None:
+    Without *enters* it leaves namespaces alone, as it has to where it may not enter them.
+    """
+
+    def __init__(self, base_url: str | None = None, *, enters: bool = True) -> None:
         self._base_url = base_url
+        self._enters = enters
 
     def shares(self, network: str) -> bool:
         """Whether a container in *network* sees what this process sees."""
@@ -69,7 +73,8 @@ class DockerLookout:
         with closing(connect(self._base_url, _ENGINE_SECONDS)) as client:
             with translated(f"inspecting container {container[:12]}"):
                 facts = client.inspect_container(container)
-            found = _by_namespace(facts, targets, patience) or _by_script(client, facts["Id"], targets, patience)
+            found = _by_namespace(facts, targets, patience) if self._enters else None
+            found = found or _by_script(client, facts["Id"], targets, patience)
         if found is not None:
             return found
         seen = from_host(targets, patience)

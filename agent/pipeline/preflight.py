@@ -30,7 +30,7 @@ _HINTS = {
     Hop.NAME: "check the spelling, the private hosted zone and that it is associated with this VPC; try: dig {host}",
     Hop.ROUTE: "check the route table of the host's subnet, and VPN or peering; try: ip route get {address}",
     Hop.REFUSED: "the other host is reached, and nothing listens on port {port} there: is the service up, is the port"
-    " right, does it listen on this address, or does a firewall reject?",
+    " right, does it listen on this address?",
     Hop.SILENCE: "look at the security group of {host}: it must let in TCP {port} from this host's security group or"
     " address; then at the network ACLs of both subnets (answers go to ports 1024-65535)",
     Hop.OTHER: "check agent.preflight, security groups and routes",
@@ -115,5 +115,5 @@ def hint(answer: Answer, servers: str, network: str) -> str:
     if hop is Hop.NAME and servers:
         advice = f"{advice} @{servers.split()[0]}"
     if network != "host":
-        advice = f"{advice}; it was looked from the Docker network {network}"
+        advice = f"{advice} (this was tried from the Docker network {network})"
     return advice

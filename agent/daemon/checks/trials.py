@@ -12,7 +12,7 @@ from typing import Any
 from agent.aws import Aws, AwsRefused, translated
 from agent.daemon.checks.check import Check
 from agent.daemon.checks.needs import KEY, WRITE, Account, Need, key_arn, key_statement, statement
-from agent.errors import UserError
+from agent.errors import AwsUnavailable, UserError
 from agent.model.cause import Cause
 from agent.objects.location import BucketLocation
 
@@ -46,6 +46,10 @@ def bucket(name: str, place: BucketLocation, aws: Aws, account: Account) -> Iter
         look = f"aws s3api get-bucket-policy --bucket {place.bucket}"
         allow = statement("StoreArtifactsCachesLogs", WRITE, [objects])
         yield Check(name, "fail", text, remedy + look, allow)
+        return
+    except AwsUnavailable as error:
+        text = f"{place.bucket} is there; whether it may be written to could not be tried: {error.message}"
+        yield Check(name, "warn", text, error.hint or "try again later")
         return
     if region != account.region:
         text = f"{place.bucket} is in {region}, and this agent in {account.region}: slower, and transfer is charged for"
