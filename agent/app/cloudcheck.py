@@ -16,7 +16,7 @@ from agent.daemon.checks.needs import Account, Need, Told, key_arn, log_group, n
 from agent.daemon.checks.permissions import Hasty, permissions, whoami, with_role
 from agent.environment.secrets_manager import SecretsManager
 from agent.environment.ssm import ParameterStore
-from agent.errors import BuildspecdError
+from agent.errors import AwsUnavailable, BuildspecdError
 from agent.kit.clock import SystemClock
 from agent.kit.heed import begun
 from agent.model.project import Project
@@ -25,7 +25,9 @@ from agent.triggers.codepipeline.actiontype import ActionTypes
 from agent.triggers.sqs import Queue
 
 _WHO_SECONDS = 5.0
-_REMEDY = "check the instance role, the network and the proxy; aws sts get-caller-identity asks the same"
+_REMEDY = (
+    "check the instance role, aws.endpoint_url, the network and the proxy; aws sts get-caller-identity asks the same"
+)
 
 
 def cloud(
@@ -93,6 +95,8 @@ def services(told: Told, projects: Sequence[Project]) -> list[str]:
 
 
 def _unknown(error: BaseException) -> Check:
+    if isinstance(error, AwsUnavailable):
+        return Check("aws", "fail", error.message, _REMEDY)
     if isinstance(error, BuildspecdError):
         return Check("aws", "fail", error.message, error.hint or _REMEDY)
     if isinstance(error, TimeoutError):

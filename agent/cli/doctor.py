@@ -72,7 +72,11 @@ def _show(console: Console, checks: Sequence[Check]) -> None:
     from agent.cli.plaintext import plain
     from agent.cli.screen import coloured, table
 
-    table(console, ("", "CHECK", ""), ((coloured(item.status), item.name, " ".join(item.message.split())) for item in checks))
+    table(
+        console,
+        ("", "CHECK", ""),
+        ((coloured(item.status), item.name, " ".join(item.message.split())) for item in checks),
+    )
     wrong = [item for word in ("fail", "warn") for item in checks if item.status == word]
     if wrong:
         console.print(Text("\nWhat to do", style="bold"))

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Connects to each HOST:PORT from inside a build's container, with what the image has, all at once, and prints for each:
 # target, hop (ok name route refused silence other), address, milliseconds, words; separated by tabs. The first line
 # names the name servers. Usage: lookout.sh SECONDS HOST:PORT...
