@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,24 +62,42 @@ class DockerLookout:
     def __init__(self, base_url: str | None = None, *, enters: bool = True) -> None:
         self._base_url = base_url
         self._enters = enters
+        self._lock = threading.Lock()
+        self._connected: Any = None
 
     def shares(self, network: str) -> bool:
         """Whether a container in *network* sees what this process sees."""
         address = self._base_url or os.environ.get("DOCKER_HOST", "")
         return network == "host" and sys.platform == "linux" and (not address or address.startswith("unix:"))
 
+    def at_once(self, container: str, targets: Sequence[str], patience: float = PATIENCE_SECONDS) -> Survey | None:
+        """Look from the network of a running *container* without asking it for anything; None where that cannot be.
+
+        Raises `EngineUnavailable`.
+        """
+        if not self._enters:
+            return None
+        with translated(f"inspecting container {container[:12]}"):
+            facts = self._client.inspect_container(container)
+        return _by_namespace(facts, targets, patience)
+
     def from_container(self, container: str, targets: Sequence[str], patience: float = PATIENCE_SECONDS) -> Survey:
-        """Look from the network of a running *container*. Raises `EngineUnavailable`."""
-        with closing(connect(self._base_url, _ENGINE_SECONDS)) as client:
-            with translated(f"inspecting container {container[:12]}"):
-                facts = client.inspect_container(container)
-            found = _by_namespace(facts, targets, patience) if self._enters else None
-            found = found or _by_script(client, facts["Id"], targets, patience)
+        """Look from the network of a running *container*, whichever way there is. Raises `EngineUnavailable`."""
+        found = self.at_once(container, targets, patience)
+        if found is None:
+            found = _by_script(self._client, container, targets, patience)
         if found is not None:
             return found
         seen = from_host(targets, patience)
         why = "from the host's network, not the build's: its image has neither python3 nor bash nor nc to look with"
         return Survey(seen.answers, seen.servers, why)
+
+    @property
+    def _client(self) -> Any:
+        with self._lock:
+            if self._connected is None:
+                self._connected = connect(self._base_url, _ENGINE_SECONDS)
+            return self._connected
 
 
 def all_at_once(

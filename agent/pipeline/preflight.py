@@ -13,7 +13,7 @@ from agent.container import lookout
 from agent.container.lookout import Survey
 from agent.errors import PreflightFailed
 from agent.kit.dial import Answer, Hop
-from agent.kit.heed import patiently
+from agent.kit.heed import LOOK_SECONDS, begun, patiently
 from agent.model.cause import Cause
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ class Lookout(Protocol):
         """Whether a container in *network* sees what this process sees."""
         ...
 
+    def at_once(self, container: str, targets: Sequence[str]) -> Survey | None:
+        """Look from the network of a running container in milliseconds; None where it takes longer than that."""
+        ...
+
     def from_container(self, container: str, targets: Sequence[str]) -> Survey:
         """Look from the network of a running container. Raises `EngineUnavailable`."""
         ...
@@ -55,6 +59,10 @@ class HostLookout:
     def shares(self, network: str) -> bool:
         """See `Lookout.shares`."""
         return bool(network)
+
+    def at_once(self, container: str, targets: Sequence[str]) -> Survey | None:
+        """See `Lookout.at_once`."""
+        return self.from_container(container, targets)
 
     def from_container(self, container: str, targets: Sequence[str]) -> Survey:
         """See `Lookout.from_container`."""
@@ -69,10 +77,33 @@ def ahead(job: Job) -> None:
 
 
 def inside(job: Job) -> None:
-    """Look from the container that was just started, where its network is its own. Raises `PreflightFailed`."""
-    options, container = job.build.project.agent, job.container
-    if container and options.preflight and not job.tools.lookout.shares(options.network):
-        report(job, patiently(lambda: job.tools.lookout.from_container(container, options.preflight)))
+    """Look from the container that was just started, where its network is its own. Raises `PreflightFailed`.
+
+    Where that takes a process in the container it is begun only, and goes on while the sources are fetched.
+    """
+    options, eyes = job.build.project.agent, job.tools.lookout
+    job.looked_out, job.outlook = True, None
+    if not options.preflight or eyes.shares(options.network):
+        return
+    container = job.container or job.tools.engine.find(job.build.id)
+    if not container:
+        return
+    seen = patiently(lambda: eyes.at_once(container, options.preflight))
+    if seen is not None:
+        report(job, seen)
+    else:
+        job.outlook = begun(lambda: eyes.from_container(container, options.preflight), "preflight")
+
+
+def settle(job: Job) -> None:
+    """Wait for what was begun, by this daemon or one before it. Raises `PreflightFailed`."""
+    if not job.looked_out:
+        inside(job)
+    outlook, job.outlook = job.outlook, None
+    if outlook is not None:
+        while not outlook.over.wait(LOOK_SECONDS):
+            job.check()
+        report(job, outlook.answer())
 
 
 def report(job: Job, survey: Survey) -> None:

@@ -236,6 +236,7 @@ def restore_cache(job: Job) -> None:
     """DOWNLOAD_SOURCE: put back what an earlier build saved; a cache never fails a build."""
     if job.container is None and not commands.lives(job):
         provision_anew(job)
+    preflight.settle(job)
     know_secrets(job)
     caching.restore(job)
     for line in lines.phases_found(job.plan):

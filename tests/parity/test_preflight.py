@@ -67,7 +67,13 @@ def test_a_database_that_only_the_network_of_the_build_knows_is_reached_from_the
         assert line.startswith(f"preflight: {name}:5432"), line
         assert " answers" in line
         assert ended.output == ["begun"]
-    refused = site.build(ECHO, agent=options.evolve(preflight=(f"{name}:5432", f"{name}:5433", "gone.invalid:1")))
+        assert ended.lines.index(line) < ended.lines.index("Entering phase INSTALL"), "before the first command"
+    wanted = options.evolve(preflight=(f"{name}:5432", f"{name}:5433", "gone.invalid:1"))
+    late = site.build(ECHO, agent=wanted)
+    assert late.context("DOWNLOAD_SOURCE")[0] == "PREFLIGHT_FAILED", "the script runs beside the fetching of sources"
+    assert (late.build.cause, late.output) == (Cause.PREFLIGHT_REFUSED, [])
+    site.workshop.tools = replace(site.workshop.tools, lookout=DockerLookout())
+    refused = site.build(ECHO, agent=wanted)
     code, message = refused.context("PROVISIONING")
     assert (code, refused.build.cause) == ("PREFLIGHT_FAILED", Cause.PREFLIGHT_REFUSED)
     assert f"{name}:5433" in message
