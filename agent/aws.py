@@ -340,8 +340,8 @@ def translated(doing: str) -> Iterator[None]:
         hint = "check network, endpoint and credentials"
         raise AwsUnavailable(f"{doing}: {error}", hint=hint, cause=_cause_of_silence(error)) from error
     except ResponseParserError as error:  # a page of somebody in between, where XML was expected
-        said = str(error).partition(":")[0]
-        raise AwsUnavailable(f"{doing}: {said}", hint="check the endpoint and the proxy") from error
+        text = f"{doing}: a page came back that is not of AWS"
+        raise AwsUnavailable(text, hint="check the endpoint and the proxy") from error
     except OSError as error:
         if error.errno == 28:
             raise DiskFull(f"{doing}: no space left on the host", hint="free some disk space") from error

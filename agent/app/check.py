@@ -102,10 +102,12 @@ def _of_host(live: LiveConfiguration, projects: Mapping[str, Project]) -> Iterat
 
 
 def _of_projects(
-    settings: Settings, projects: Mapping[str, Project], looks: Sequence[tuple[str, LookAt]]
+    settings: Settings, projects: Mapping[str, Project], looks: Sequence[tuple[str, str, LookAt]]
 ) -> Iterator[Question]:
-    for name, look in looks:
-        remedy = "the git host accepts connections and does not answer: look at it, at proxies and at firewalls"
+    for name, place, look in looks:
+        remedy = (
+            f"{place} does not answer in time: look at that server, at proxies and at firewalls between here and it"
+        )
         yield Question(f"source of {name}", partial(_source, look), _SOURCE_SECONDS, remedy)
     engine, outlook, agent_id = DockerEngine(), DockerLookout(), _agent_id(settings.state_dir)
     rewrites: Callable[[str], str] = partial(pull_reference, rewrites=settings.images.rewrite)

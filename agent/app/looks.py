@@ -39,8 +39,8 @@ LookAt = Callable[[], Look]
 
 
 @contextmanager
-def looking(settings: Settings, projects: Mapping[str, Project], aws: Aws) -> Iterator[list[tuple[str, LookAt]]]:
-    """Yield for every source of *projects* its project, and what asks the git server or bucket for it."""
+def looking(settings: Settings, projects: Mapping[str, Project], aws: Aws) -> Iterator[list[tuple[str, str, LookAt]]]:
+    """Yield for every source of *projects* its project, its place, and what asks the git server or bucket for it."""
     wanted = [
         (name, source)
         for name, project in sorted(projects.items())
@@ -60,7 +60,10 @@ def looking(settings: Settings, projects: Mapping[str, Project], aws: Aws) -> It
             connections=access.connections,
         )
         buckets = Buckets(access.open_store)
-        yield [(name, partial(_look, sources, buckets, name, source)) for name, source in wanted]
+        yield [
+            (name, without_logins(source.location or ""), partial(_look, sources, buckets, name, source))
+            for name, source in wanted
+        ]
 
 
 def look_at_sources(settings: Settings, projects: Mapping[str, Project]) -> list[Look]:
@@ -70,7 +73,7 @@ def look_at_sources(settings: Settings, projects: Mapping[str, Project]) -> list
     with looking(settings, projects, aws) as wanted:
 
         def look(index: int) -> None:
-            found[index] = wanted[index][1]()
+            found[index] = wanted[index][2]()
 
         if wanted:
             for_each(range(len(wanted)), look, threads=min(_THREADS, len(wanted)), name="look")

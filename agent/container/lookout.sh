@@ -23,9 +23,7 @@ def look(target):
         found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
     except Exception as error:
         return "name", "", "", error
-    hop, words, at = "silence", "nothing comes back", ""
     order = ("route", "other", "silence", "refused")
-    hop = None
     lock, done, left = threading.Lock(), threading.Event(), [len(found)]
     results = []
     def one(family, place):
@@ -57,6 +55,8 @@ def look(target):
     if not seen:
         return "silence", found[0][4][0], "", "nothing comes back"
     worst = max(seen, key=lambda result: order.index(result[0]))
+    if len(seen) == 1:
+        return worst[0], worst[1], "", worst[3]
     return worst[0], worst[1], "", "; ".join("%s: %s" % (result[1], result[3]) for result in seen)
 def tell(target):
     answer = "\t".join([target] + [str(one).replace("\n", " ") for one in look(target)]) + "\n"

@@ -112,7 +112,8 @@ def missed(target: str, failed: dict[str, tuple[Hop, str]]) -> Answer:
     """Return the answer of a target none of whose addresses answered. Pure."""
     hops = {hop for hop, _ in failed.values()}
     hop = next((one for one in _GRAVITY if one in hops), Hop.OTHER)
-    said = "; ".join(f"{address}: {words}" for address, (_, words) in failed.items())
+    several = [f"{address}: {words}" for address, (_, words) in failed.items()]
+    said = "; ".join(several) if len(failed) > 1 else next((words for _, words in failed.values()), "")
     address = next((address for address, (one, _) in failed.items() if one is hop), "")
     return Answer(target, address, hop=hop, said=said)
 

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from agent.errors import BuildspecdError
@@ -67,7 +68,6 @@ def examine(questions: Sequence[Question], progress: Progress | None = None) -> 
     """Ask all *questions* at once, 64 at most, and return the checks in their order; raises nothing."""
     progress = progress or Progress()
     room = threading.Semaphore(_MOST_AT_ONCE)
-    asked: list[tuple[Question, Errand[list[Check]]]] = []
     found: list[list[Check]] = [[] for _ in questions]
 
     def answer(index: int, question: Question) -> None:
@@ -77,21 +77,14 @@ def examine(questions: Sequence[Question], progress: Progress | None = None) -> 
             progress.end(question.name)
             room.release()
 
+    asked: list[Errand[None]] = []
     for index, question in enumerate(questions):
         room.acquire()
         progress.begin(question.name)
-        asked.append((question, begun(_answering(answer, index, question), "check")))
-    for _, errand in asked:
+        asked.append(begun(partial(answer, index, question), "check"))
+    for errand in asked:
         errand.over.wait()
     return [check for checks in found for check in checks]
-
-
-def _answering(answer: Callable[[int, Question], None], index: int, question: Question) -> Callable[[], list[Check]]:
-    def run() -> list[Check]:
-        answer(index, question)
-        return []
-
-    return run
 
 
 def _answer(question: Question) -> list[Check]:
