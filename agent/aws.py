@@ -189,7 +189,7 @@ class Aws:
                 endpoint_url=self._endpoint_url,
                 region_name=self.region,
                 config=Config(
-                    connect_timeout=5,
+                    connect_timeout=min(5.0, patience),
                     read_timeout=patience,
                     retries={"mode": "standard", "total_max_attempts": attempts},
                     max_pool_connections=16,
@@ -320,6 +320,7 @@ def _traces(environ: Mapping[str, str]) -> bool:
 def translated(doing: str) -> Iterator[None]:
     """Turn what botocore raises inside the block into `AwsRefused`, `AwsUnavailable` or `DiskFull`."""
     import botocore.exceptions as botocore
+    from botocore.parsers import ResponseParserError
 
     try:
         yield
@@ -338,6 +339,9 @@ def translated(doing: str) -> Iterator[None]:
     except (botocore.BotoCoreError, botocore.HTTPClientError) as error:
         hint = "check network, endpoint and credentials"
         raise AwsUnavailable(f"{doing}: {error}", hint=hint, cause=_cause_of_silence(error)) from error
+    except ResponseParserError as error:  # a page of somebody in between, where XML was expected
+        text = f"{doing}: a page came back that is not of AWS"
+        raise AwsUnavailable(text, hint="check the endpoint and the proxy") from error
     except OSError as error:
         if error.errno == 28:
             raise DiskFull(f"{doing}: no space left on the host", hint="free some disk space") from error

@@ -18,6 +18,7 @@ Everything that can go wrong, except a red build. A red build is a value.
     + JobGone, JobTaken          an AwsRefused: a pipeline's job is over, or somebody else's (triggers/codepipeline)
     + ContainerDied            the image cannot run a build, or memory ran out
     + PreflightFailed          something that the build needs cannot be reached
+    + VpcMismatch              the host stands elsewhere than vpcConfig says       VPC_CLIENT_ERROR
     + ReportInvalid            a result file says nothing that can be understood    CLIENT_ERROR
   x Unavailable                something outside is down      -> retried, then FAULT
     + GitUnavailable, EngineUnavailable, AwsUnavailable, RegistryUnavailable
@@ -179,6 +180,13 @@ class PreflightFailed(UserError):
 
     default_code = "PREFLIGHT_FAILED"
     default_cause = Cause.PREFLIGHT_FAILED
+
+
+class VpcMismatch(UserError):
+    """The host does not stand in the VPC that the project expects, or nobody can tell."""
+
+    default_code = "VPC_CLIENT_ERROR"
+    default_cause = Cause.VPC_MISMATCH
 
 
 class ReportInvalid(UserError):

@@ -2,46 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
-from agent.app.looks import look_at_sources
-from agent.app.measures import probes
-from agent.app.workshop import aws_of
+from agent.app.cloudcheck import cloud
+from agent.app.looks import LookAt, looking
 from agent.container.docker import DockerEngine
-from agent.daemon import doctor
-from agent.daemon.doctor import Check
-from agent.errors import SettingsInvalid
+from agent.container.image import pull_reference
+from agent.container.lookout import DockerLookout
+from agent.daemon import metadata
+from agent.daemon.checks import disk, host, network, preflight
+from agent.daemon.checks.cgroups import cgroups
+from agent.daemon.checks.check import Check, Progress, Question, examine
+from agent.daemon.checks.permissions import Hasty
+from agent.daemon.checks.unit import unit
+from agent.daemon.checks.vpc import vpc
+from agent.daemon.whereabouts import Whereabouts
+from agent.errors import ProjectUnknown, SettingsInvalid
+from agent.kit.clock import SystemClock
+from agent.model.project import Project
 from agent.settings.live import LiveConfiguration
+from agent.settings.problems import did_you_mean
+from agent.settings.schema import Settings
 from agent.store.builds import Builds
 from agent.store.database import Database
-from agent.triggers.sqs import Queue
 
-__all__ = ["Check", "check_host"]
+__all__ = ["Check", "Progress", "check_host"]
+
+_SOURCE_SECONDS = 5.0
+_CLOUD_SECONDS = 60.0
+"""A bound on bounds: whatever is asked of AWS has its own."""
 
 
-def check_host(config: Path | None) -> list[Check]:
-    """Look at this host and the configuration; one `Check` for each thing looked at."""
+def check_host(config: Path | None, only: Collection[str] = (), progress: Progress | None = None) -> list[Check]:
+    """Look at this host and the configuration, all at once; one `Check` for each thing looked at.
+
+    *only*: of the projects, these. Raises `ProjectUnknown`, `UsageError`.
+    """
     try:
         live = LiveConfiguration(config)
     except SettingsInvalid as error:
         return [Check("configuration", "fail", str(problem), "mend the file") for problem in error.problems]
-    aws = aws_of(live.settings)
-    queue_url = live.settings.queue.url
-    return doctor.examine(
-        doctor.Host(
-            engine=DockerEngine(),
-            state=live.settings.state_dir,
-            runtime=live.settings.runtime_dir,
-            account=aws.identify if aws.in_sight() else None,
-            problems=[str(problem) for problem in live.problems],
-            projects=list(live.projects.values()),
-            looks=_looks(live),
-            unreadable=lambda: unreadable_builds(live.settings.state_dir / "builds.db"),
-            queue=Queue(aws, queue_url).waiting if queue_url else None,
-            told=probes(live.settings, aws) if aws.in_sight() else {},
-        )
-    )
+    projects = _chosen(live.projects, only)
+    aws = hasty(live.settings)
+    with looking(live.settings, projects, aws) as looks:
+        questions = [
+            *_of_host(live, projects),
+            Question("aws", lambda: cloud(live.settings, aws, list(projects.values()), progress), _CLOUD_SECONDS),
+            *_of_projects(live.settings, projects, looks),
+        ]
+        return examine(questions, progress)
+
+
+def hasty(settings: Settings) -> Hasty:
+    """Return clients that do not wait long."""
+    aws = settings.aws
+    return Hasty(region=aws.region, profile=aws.profile, endpoint_url=aws.endpoint_url)
 
 
 def unreadable_builds(file: Path) -> list[str]:
@@ -55,11 +72,59 @@ def unreadable_builds(file: Path) -> list[str]:
         database.close()
 
 
-def _looks(live: LiveConfiguration) -> Callable[[], list[Check]]:
-    def look() -> list[Check]:
-        return [
-            Check(f"source of {one.project}", "fail" if one.trouble else "ok", one.trouble or one.place, one.hint)
-            for one in look_at_sources(live.settings, live.projects)
-        ]
+def _chosen(projects: Mapping[str, Project], only: Collection[str]) -> dict[str, Project]:
+    for name in only:
+        if name not in projects:
+            raise ProjectUnknown(
+                f"there is no project {name!r}{did_you_mean(name, tuple(projects))}",
+                hint="`buildspecd projects list` shows them all",
+            )
+    return {name: project for name, project in projects.items() if not only or name in only}
 
-    return look
+
+def _of_host(live: LiveConfiguration, projects: Mapping[str, Project]) -> Iterator[Question]:
+    """Yield what is asked of this machine alone. The guard of the metadata service has its place here, too."""
+    settings = live.settings
+    state, problems = settings.state_dir, [str(problem) for problem in live.problems]
+    yield Question("docker", partial(host.engine, DockerEngine()), remedy="sudo systemctl restart docker")
+    yield Question("cgroups", cgroups)
+    yield Question("git", host.git)
+    yield Question("state_dir", partial(disk.state_directory, state))
+    yield Question("disk", partial(disk.room, state, settings.disk.reserve))
+    yield Question("disk speed", partial(disk.speed, state), remedy="the disk of state_dir hangs: look at dmesg")
+    yield Question("runtime_dir", partial(host.memory_directory, settings.runtime_dir))
+    yield Question("store", partial(host.records, partial(unreadable_builds, state / "builds.db")))
+    yield Question("configuration", partial(host.configuration, problems, list(live.projects.values())))
+    yield Question("unit", unit)
+    yield Question("route", network.route)
+    where = Whereabouts(metadata.endpoint(), SystemClock())
+    yield Question("metadata", partial(vpc, where, list(projects.values()), settings.host.vpc))
+
+
+def _of_projects(
+    settings: Settings, projects: Mapping[str, Project], looks: Sequence[tuple[str, str, LookAt]]
+) -> Iterator[Question]:
+    for name, place, look in looks:
+        remedy = (
+            f"{place} does not answer in time: look at that server, at proxies and at firewalls between here and it"
+        )
+        yield Question(f"source of {name}", partial(_source, look), _SOURCE_SECONDS, remedy)
+    engine, outlook, agent_id = DockerEngine(), DockerLookout(), _agent_id(settings.state_dir)
+    rewrites: Callable[[str], str] = partial(pull_reference, rewrites=settings.images.rewrite)
+    for name, project in sorted(projects.items()):
+        if project.agent.preflight:
+            look_out = partial(preflight.preflight, project, engine, outlook, rewrites, agent_id)
+            yield Question(f"preflight of {name}", look_out, preflight.patience(project, outlook))
+
+
+def _source(look: LookAt) -> Iterator[Check]:
+    one = look()
+    yield Check(f"source of {one.project}", "fail" if one.trouble else "ok", one.trouble or one.place, one.hint)
+
+
+def _agent_id(state: Path) -> str:
+    """Return the id of the daemon's, so that it clears away what a killed doctor left behind."""
+    try:
+        return (state / "agent-id").read_text().strip()
+    except OSError:
+        return ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from agent.app.keyring import SourceAccess
@@ -33,17 +35,21 @@ class Look:
     hint: str = ""
 
 
-def look_at_sources(settings: Settings, projects: Mapping[str, Project]) -> list[Look]:
-    """Ask every git server and bucket for the sources of *projects*, several at once; raises nothing."""
-    aws = Aws(region=settings.aws.region, profile=settings.aws.profile, endpoint_url=settings.aws.endpoint_url)
+LookAt = Callable[[], Look]
+
+
+@contextmanager
+def looking(settings: Settings, projects: Mapping[str, Project], aws: Aws) -> Iterator[list[tuple[str, str, LookAt]]]:
+    """Yield for every source of *projects* its project, its place, and what asks the git server or bucket for it."""
     wanted = [
         (name, source)
         for name, project in sorted(projects.items())
         for source in (project.source, *project.secondary_sources)
         if (source.type in GIT_TYPES or source.type == "S3") and source.location != EVERY_REPOSITORY
     ]
-    found: dict[int, Look] = {}
-    with tempfile.TemporaryDirectory(prefix="buildspecd-", dir=_memory(settings.runtime_dir)) as room:
+    with tempfile.TemporaryDirectory(
+        prefix="buildspecd-", dir=_memory(settings.runtime_dir), ignore_cleanup_errors=True
+    ) as room:
         access = SourceAccess(
             settings, aws, SystemClock(), Path(room), lambda place: open_store(place, aws), lambda: projects
         )
@@ -54,20 +60,33 @@ def look_at_sources(settings: Settings, projects: Mapping[str, Project]) -> list
             connections=access.connections,
         )
         buckets = Buckets(access.open_store)
+        yield [
+            (name, without_logins(source.location or ""), partial(_look, sources, buckets, name, source))
+            for name, source in wanted
+        ]
+
+
+def look_at_sources(settings: Settings, projects: Mapping[str, Project]) -> list[Look]:
+    """Ask every git server and bucket for the sources of *projects*, several at once; raises nothing."""
+    aws = Aws(region=settings.aws.region, profile=settings.aws.profile, endpoint_url=settings.aws.endpoint_url)
+    found: dict[int, Look] = {}
+    with looking(settings, projects, aws) as wanted:
 
         def look(index: int) -> None:
-            name, source = wanted[index]
-            place = without_logins(source.location or "")
-            try:
-                moved_to = _open(sources, buckets, source)
-            except BuildspecdError as error:
-                found[index] = Look(name, place, error.message, error.hint)
-            else:
-                found[index] = Look(name, place, hint=f"it was renamed: write {moved_to}" if moved_to else "")
+            found[index] = wanted[index][2]()
 
         if wanted:
             for_each(range(len(wanted)), look, threads=min(_THREADS, len(wanted)), name="look")
     return [found[index] for index in sorted(found)]
+
+
+def _look(sources: Sources, buckets: Buckets, name: str, source: Source) -> Look:
+    place = without_logins(source.location or "")
+    try:
+        moved_to = _open(sources, buckets, source)
+    except BuildspecdError as error:
+        return Look(name, place, error.message, error.hint)
+    return Look(name, place, hint=f"it was renamed: write {moved_to}" if moved_to else "")
 
 
 def _open(sources: Sources, buckets: Buckets, source: Source) -> str:

@@ -22,11 +22,14 @@ from agent.buildspec.plan import Plan
 from agent.cache.local import LocalCaches
 from agent.container.docker import DockerEngine
 from agent.container.image import RegistryLogins, credential_login
+from agent.container.lookout import DockerLookout
 from agent.container.patient import PatientEngine
 from agent.container.spec import RegistryLogin
 from agent.container.upkeep import DockerUpkeep
+from agent.daemon import metadata
 from agent.daemon.estate import Estate
 from agent.daemon.intake import Identity, Intake
+from agent.daemon.whereabouts import Whereabouts
 from agent.environment.secrets_manager import SecretsManager
 from agent.environment.ssm import ParameterStore
 from agent.kit.clock import SystemClock
@@ -126,6 +129,9 @@ class Workshop:
             uploads=self.uploads,
             images=self.images,
             keep_failed=self.keep_failed,
+            lookout=DockerLookout(),
+            vpc=self.settings.host.vpc,
+            locate=Whereabouts(metadata.endpoint(), self.clock).ask,
             handover=PipelineHandover(
                 JobService(self.aws), PipelineJobs(self.database), self.aws, self.ledger, self.clock
             ),

@@ -42,6 +42,8 @@ class Metadata:
     """The metadata service at *address*. One thread uses it; it is asked directly, whatever proxies there are."""
 
     address: str
+    patience: float = _PATIENCE_SECONDS
+    """Seconds for one answer."""
     _token: str = ""
     _line: http.client.HTTPConnection | None = field(default=None, repr=False)
 
@@ -107,7 +109,7 @@ class Metadata:
     def _exchange(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
         parts = urlsplit(self.address)
         if self._line is None:
-            line = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_PATIENCE_SECONDS)
+            line = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=self.patience)
             line.connect()
             self._line = line
         self._line.request(method, f"{parts.path.rstrip('/')}/latest/{path}", headers=dict(headers))

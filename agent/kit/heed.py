@@ -58,8 +58,7 @@ def patiently(work: Callable[[], T], abandon: Callable[[], None] = lambda: None)
     """
     if (check := _check.get()) is None:
         return work()
-    errand = _Errand(work)
-    threading.Thread(target=followed(errand.run), name="errand", daemon=True).start()
+    errand = begun(work, "errand")
     try:
         while not errand.over.wait(LOOK_SECONDS):
             check()
@@ -70,13 +69,21 @@ def patiently(work: Callable[[], T], abandon: Callable[[], None] = lambda: None)
     return errand.answer()
 
 
-class _Errand(Generic[T]):
-    """One piece of work on a thread of its own, and what came of it."""
+def begun(work: Callable[[], T], name: str) -> Errand[T]:
+    """Begin *work* on a thread of its own, which holds up the end of this process not even where it hangs."""
+    errand = Errand(work)
+    threading.Thread(target=followed(errand.run), name=name, daemon=True).start()
+    return errand
+
+
+class Errand(Generic[T]):
+    """One piece of work on a thread of its own, and what came of it. `abandoned`: it may end, nobody waits any more."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
         self._results: list[T] = []
-        self._error: BaseException | None = None
+        self.error: BaseException | None = None
+        """What it raised, once it is `over`."""
         self.over = threading.Event()
         self.abandoned = False
 
@@ -89,7 +96,7 @@ class _Errand(Generic[T]):
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> bool:
         """Keep whatever was raised: it is raised again where somebody waits for it."""
-        self._error = error
+        self.error = error
         self.over.set()
         return True
 
@@ -98,6 +105,14 @@ class _Errand(Generic[T]):
             raise Abandoned
 
     def answer(self) -> T:
-        if self._error is not None:
-            raise self._error
+        """Return what the work has returned, or raise what it raised; it is `over`."""
+        if self.error is not None:
+            raise self.error
         return self._results[0]
+
+    def result(self, seconds: float) -> T:
+        """Wait for the answer. Raises `TimeoutError` where there is none in time; the work is abandoned then."""
+        if not self.over.wait(seconds):
+            self.abandoned = True
+            raise TimeoutError
+        return self.answer()

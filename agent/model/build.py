@@ -86,6 +86,13 @@ class AutoRetry(Shape):
     previous: str | None = None
 
 
+class NetworkInterface(Shape):
+    """CodeBuild's `NetworkInterface`: of the host, for a build whose project has a `vpcConfig`."""
+
+    subnet_id: str
+    network_interface_id: str
+
+
 class ExportedVariable(Shape):
     """CodeBuild's `ExportedEnvironmentVariable`."""
 
@@ -126,6 +133,7 @@ class Build(Shape):
     secondary_artifacts: tuple[ArtifactRecord, ...] = ()
     logs: LogRecord = LogRecord()
     cache: CacheRecord = CacheRecord()
+    network_interface: NetworkInterface | None = None
     report_arns: tuple[str, ...] = ()
     exported: tuple[ExportedVariable, ...] = ()
     retry_of: str | None = None

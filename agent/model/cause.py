@@ -28,7 +28,11 @@ class Cause(StrEnum):
     IMAGE_DENIED = "IMAGE_DENIED"
     IMAGE_UNUSABLE = "IMAGE_UNUSABLE"
     CONTAINER_REFUSED = "CONTAINER_REFUSED"
+    VPC_MISMATCH = "VPC_MISMATCH"
     PREFLIGHT_FAILED = "PREFLIGHT_FAILED"
+    PREFLIGHT_NO_ROUTE = "PREFLIGHT_NO_ROUTE"
+    PREFLIGHT_REFUSED = "PREFLIGHT_REFUSED"
+    PREFLIGHT_TIMED_OUT = "PREFLIGHT_TIMED_OUT"
     ARTIFACTS_MISSING = "ARTIFACTS_MISSING"
     REPORT_INVALID = "REPORT_INVALID"
     UPLOAD_DENIED = "UPLOAD_DENIED"
@@ -143,9 +147,24 @@ EXPLANATIONS: dict[Cause, Explanation] = {
         "the Docker engine refuses a container with these settings",
         "check environment, agent.network and agent.resources",
     ),
+    Cause.VPC_MISMATCH: _user(
+        "the host does not stand in the VPC that the project expects, or nobody can tell",
+        "run the project on a host of that VPC, correct vpcConfig, or set agent.vpc: warn",
+    ),
     Cause.PREFLIGHT_FAILED: _user(
         "something that the project needs cannot be reached from this host",
         "check agent.preflight, security groups and routes",
+    ),
+    Cause.PREFLIGHT_NO_ROUTE: _user(
+        "no route leads from the build's network to something that the project needs",
+        "check agent.network, and the route table of the host's subnet",
+    ),
+    Cause.PREFLIGHT_REFUSED: _user(
+        "something that the project needs refuses connections", "is it running, and does it listen on that port?"
+    ),
+    Cause.PREFLIGHT_TIMED_OUT: _user(
+        "something that the project needs does not answer when it is connected to",
+        "check its security group and the network ACLs of both subnets",
     ),
     Cause.ARTIFACTS_MISSING: _user("no file matched the artifacts", "check artifacts.files and base-directory"),
     Cause.REPORT_INVALID: _user(

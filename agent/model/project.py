@@ -301,8 +301,11 @@ class AgentOptions(Shape):
     """Whether an ACTOR_ACCOUNT_ID pattern has to fit the whole id; false: it is searched for, as in CodeBuild."""
     skip_ci: bool = False
     """Whether `[skip ci]`, `[ci skip]` or `[no ci]` in its last commit's message keeps a push from being built."""
-    preflight: tuple[str, ...] = ()
-    """`host:port` of what the build needs; connected to before the first command."""
+    preflight: tuple[str, ...] = Field(default=(), max_length=100)
+    """`host:port` of what the build needs; connected to from its network before the first command."""
+    vpc: Literal["require", "warn", "ignore"] | None = None
+    """Where the host does not stand in the VPC of `vpcConfig`: builds fail, their log says so, or nothing; None:
+    `host.vpc` of agent.yml."""
     rerun_lost: int = Field(default=0, ge=0, le=5)
     """How often a build starts over whose container was lost by a fault after its commands had begun."""
 

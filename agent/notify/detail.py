@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
-from agent.model.build import ArtifactRecord, Build
+from agent.model.build import ArtifactRecord, Build, NetworkInterface
 from agent.model.event import BuildEvent
 from agent.model.location import without_login
 from agent.model.phase import Phase, PhaseContext, PhaseType
@@ -105,6 +105,7 @@ def _additional(build: Build, *, redact: bool) -> dict[str, Any]:
         or None,
         "logs": _logs(build),
         "vpc-config": project.vpc_config and _vpc(project.vpc_config),
+        "network-interface": build.network_interface and _interface(build.network_interface),
         "project-file-system-locations": [_file_system(system) for system in project.file_system_locations],
         "phases": [_phase(phase) for phase in build.phases],
     }
@@ -187,6 +188,10 @@ def _vpc(config: VpcConfig) -> dict[str, Any]:
             "security-group-ids": list(config.security_group_ids),
         }
     )
+
+
+def _interface(interface: NetworkInterface) -> dict[str, str]:
+    return {"subnet-id": interface.subnet_id, "network-interface-id": interface.network_interface_id}
 
 
 def _file_system(system: FileSystem) -> dict[str, Any]:

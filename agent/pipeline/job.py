@@ -12,8 +12,10 @@ from pydantic import ValidationError
 from agent.aws import Proxies
 from agent.buildlog.transcript import Transcript
 from agent.buildspec.plan import Plan
+from agent.container.lookout import Survey
 from agent.errors import BuildspecdError
 from agent.kit.clock import Elapsed
+from agent.kit.heed import Errand
 from agent.kit.service import StopToken
 from agent.model import cause as causes
 from agent.model.build import Build
@@ -108,6 +110,9 @@ class Job:
     """Set by others, once: the build is not to go on, and how that ends it."""
     container: str | None = None
     prefetch: Prefetch | None = None
+    outlook: Errand[Survey] | None = None
+    """What is being connected to from the container's network (`preflight`)."""
+    looked_out: bool = False
     ship_log_through: Callable[[Proxies], None] = lambda _: None
     _plan: Plan | None = None
     _spent: Elapsed | None = None

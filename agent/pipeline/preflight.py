@@ -1,47 +1,150 @@
-"""Preflight: what a project says it needs is connected to before its first command runs."""
+"""Preflight: what a project says it needs is connected to, from the network of the build, before its first command.
+
+That a connection is accepted is all that is asked for: nothing is sent, so a server that accepts and never answers
+passes.
+"""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
+from agent.container import lookout
+from agent.container.lookout import Survey
 from agent.errors import PreflightFailed
-from agent.kit.heed import patiently
+from agent.kit.dial import Answer, Hop
+from agent.kit.heed import LOOK_SECONDS, begun, patiently
 from agent.model.cause import Cause
 
 if TYPE_CHECKING:
     from agent.pipeline.job import Job
 
-_PATIENCE_SECONDS = 5.0
+_CAUSES = {
+    Hop.NAME: Cause.DNS_FAILED,
+    Hop.ROUTE: Cause.PREFLIGHT_NO_ROUTE,
+    Hop.REFUSED: Cause.PREFLIGHT_REFUSED,
+    Hop.SILENCE: Cause.PREFLIGHT_TIMED_OUT,
+    Hop.OTHER: Cause.PREFLIGHT_FAILED,
+}
+_HINTS = {
+    Hop.NAME: "check the spelling, the private hosted zone and that it is associated with this VPC; try: dig {host}",
+    Hop.ROUTE: "check the route table of the host's subnet, and VPN or peering; try: ip route get {address}",
+    Hop.REFUSED: "the other host is reached, and nothing listens on port {port} there: is the service up, is the port"
+    " right, does it listen on this address?",
+    Hop.SILENCE: "look at the security group of {host}: it must let in TCP {port} from this host's security group or"
+    " address; then at the network ACLs of both subnets (answers go to ports 1024-65535)",
+    Hop.OTHER: "check agent.preflight, security groups and routes",
+}
 
 
-def check(addresses: Iterable[str], job: Job) -> None:
-    """Resolve and connect to every `host:port`. Raises `PreflightFailed`, naming the hop that failed."""
-    for address in addresses:
-        job.check()
-        patiently(lambda: reach(address))  # noqa: B023 - it is over, or of no use any more, when the next one comes
+class Lookout(Protocol):
+    """Looks out of the network of a build; see `DockerLookout`."""
+
+    def shares(self, network: str) -> bool:
+        """Whether a container in *network* sees what this process sees."""
+        ...
+
+    def at_once(self, container: str, targets: Sequence[str]) -> Survey | None:
+        """Look from the network of a running container in milliseconds; None where it takes longer than that."""
+        ...
+
+    def from_container(self, container: str, targets: Sequence[str]) -> Survey:
+        """Look from the network of a running container. Raises `EngineUnavailable`."""
+        ...
 
 
-def reach(address: str) -> None:
-    """Connect to one `host:port` from this host's network."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit():
-        raise PreflightFailed(
-            f"preflight: {address!r} is not HOST:PORT", hint="correct agent.preflight", cause=Cause.PROJECT_INVALID
-        )
-    try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-    except OSError as error:
-        raise PreflightFailed(
-            f"preflight: {host} cannot be resolved: {error}",
-            hint="check the VPC's DNS and the private hosted zone",
-            cause=Cause.DNS_FAILED,
-        ) from error
-    try:
-        socket.create_connection((str(found[0][4][0]), int(port)), timeout=_PATIENCE_SECONDS).close()
-    except OSError as error:
-        raise PreflightFailed(
-            f"preflight: {address} ({found[0][4][0]}) does not accept a connection: {error}",
-            hint="check security groups, network ACLs and routes between this host and it",
-        ) from error
+class HostLookout:
+    """For those who have no engine to ask: looks from this process's own network alone."""
+
+    def shares(self, network: str) -> bool:
+        """See `Lookout.shares`."""
+        return bool(network)
+
+    def at_once(self, container: str, targets: Sequence[str]) -> Survey | None:
+        """See `Lookout.at_once`."""
+        return self.from_container(container, targets)
+
+    def from_container(self, container: str, targets: Sequence[str]) -> Survey:
+        """See `Lookout.from_container`."""
+        return lookout.from_host(targets) if container else Survey((), "")
+
+
+def ahead(job: Job) -> None:
+    """Look before there is a container, where it would see what this process sees. Raises `PreflightFailed`."""
+    options = job.build.project.agent
+    if options.preflight and job.tools.lookout.shares(options.network):
+        report(job, patiently(lambda: lookout.from_host(options.preflight)))
+
+
+def inside(job: Job) -> None:
+    """Look from the container that was just started, where its network is its own. Raises `PreflightFailed`.
+
+    Where that takes a process in the container it is begun only, and goes on while the sources are fetched.
+    """
+    options, eyes = job.build.project.agent, job.tools.lookout
+    job.looked_out, job.outlook = True, None
+    if not options.preflight or eyes.shares(options.network):
+        return
+    container = job.container or job.tools.engine.find(job.build.id)
+    if not container:
+        return
+    seen = patiently(lambda: eyes.at_once(container, options.preflight))
+    if seen is not None:
+        report(job, seen)
+    else:
+        job.outlook = begun(lambda: eyes.from_container(container, options.preflight), "preflight")
+
+
+def settle(job: Job) -> None:
+    """Wait for what was begun, by this daemon or one before it. Raises `PreflightFailed`."""
+    if not job.looked_out:
+        inside(job)
+    outlook, job.outlook = job.outlook, None
+    if outlook is not None:
+        while not outlook.over.wait(LOOK_SECONDS):
+            job.check()
+        report(job, outlook.answer())
+
+
+def report(job: Job, survey: Survey) -> None:
+    """Write what was seen into the log. Raises `PreflightFailed` for what did not answer."""
+    if survey.remark:
+        job.say(f"warning: preflight: {survey.remark}")
+    for answer in survey.answers:
+        if answer.hop is None:
+            job.say(f"preflight: {described(answer)}")
+    missed = [answer for answer in survey.answers if answer.hop is not None]
+    if missed:
+        raise failure(missed, survey, job.build.project.agent.network)
+
+
+def described(answer: Answer) -> str:
+    """Return what to say of a target, in one line. Pure."""
+    literal = answer.target.rpartition(":")[0].strip("[]") == answer.address
+    where = f"{answer.target} ({answer.address})" if answer.address and not literal else answer.target
+    if answer.hop is not None:
+        return f"{where}: {answer.hop.value}: {answer.said}" if answer.said else f"{where}: {answer.hop.value}"
+    if answer.seconds is None:
+        return f"{where} answers"
+    spent = answer.seconds * 1000
+    return f"{where} answers in {spent:.1f} ms" if spent < 1 else f"{where} answers in {spent:.0f} ms"
+
+
+def failure(missed: Sequence[Answer], survey: Survey, network: str) -> PreflightFailed:
+    """Return the error for what did not answer, which names every hop that failed. Pure."""
+    said = "; ".join(described(answer) for answer in missed)
+    hop = missed[0].hop or Hop.OTHER
+    return PreflightFailed(f"preflight: {said}", hint=hint(missed[0], survey.servers, network), cause=_CAUSES[hop])
+
+
+def hint(answer: Answer, servers: str, network: str) -> str:
+    """Return what to look at for a target that did not answer, looked at from *network*. Pure."""
+    hop, (host, _, port) = answer.hop or Hop.OTHER, answer.target.rpartition(":")
+    if network == "none":
+        return "agent.network is none, so the build reaches nothing: choose another, or drop agent.preflight"
+    advice = _HINTS[hop].format(host=host.strip("[]"), port=port, address=answer.address or host.strip("[]"))
+    if hop is Hop.NAME and servers:
+        advice = f"{advice} @{servers.split()[0]}"
+    if network != "host":
+        advice = f"{advice} (this was tried from the Docker network {network})"
+    return advice

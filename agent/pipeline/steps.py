@@ -39,6 +39,7 @@ from agent.pipeline import (
     rerun,
     runtimes,
     uploads,
+    vpc,
 )
 from agent.pipeline.job import Job
 from agent.pipeline.places import MOUNTED, read_buildspec, source_dirs
@@ -55,7 +56,8 @@ def provision(job: Job) -> None:
     rerun.clear(job, reclaim)
     job.container = tools.engine.find(build.id)
     if job.container is None or not paths.control.is_dir():
-        preflight.check(build.project.agent.preflight, job)
+        vpc.check(job)
+        preflight.ahead(job)
         for directory in (paths.workspace, paths.scratch, paths.secrets, paths.handed):
             directory.mkdir(parents=True, exist_ok=True, mode=0o755 if directory is paths.workspace else 0o700)
         masks.invite(paths)
@@ -70,6 +72,7 @@ def provision(job: Job) -> None:
         deaths.note(job)
         job.container = tools.engine.create(container_spec(job, image))
     tools.engine.start(job.container)
+    preflight.inside(job)
 
 
 def have_image(job: Job) -> str:
@@ -233,6 +236,7 @@ def restore_cache(job: Job) -> None:
     """DOWNLOAD_SOURCE: put back what an earlier build saved; a cache never fails a build."""
     if job.container is None and not commands.lives(job):
         provision_anew(job)
+    preflight.settle(job)
     know_secrets(job)
     caching.restore(job)
     for line in lines.phases_found(job.plan):

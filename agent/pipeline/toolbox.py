@@ -16,8 +16,11 @@ from agent.environment.resolve import SecretSource
 from agent.errors import UserError
 from agent.kit.clock import Clock
 from agent.model.build import Build
+from agent.model.place import VpcPolicy
 from agent.model.project import Environment
 from agent.objects.store import ObjectStore
+from agent.pipeline.preflight import HostLookout, Lookout
+from agent.pipeline.vpc import Locate, nowhere
 from agent.source.sources import Sources
 
 
@@ -91,4 +94,10 @@ class Toolbox:
     keep_failed: Callable[[], bool] = lambda: False
     """Whether workspaces of builds that do not succeed are kept for a while."""
     handover: Handover = no_handover
+    lookout: Lookout = field(default_factory=HostLookout)
+    """Connects to what a build needs, from the network that it has."""
+    vpc: VpcPolicy = "warn"
+    """What follows where the host does not stand in the VPC of a project that does not say it itself."""
+    locate: Locate = nowhere
+    """Says where this host stands."""
     known_images: KnownImages = field(default_factory=KnownImages)

@@ -117,6 +117,9 @@ class HostSettings(Section):
     Auto Scaling wants with the instance; `off`: never."""
     lifecycle_hook: str | None = Field(default=None, min_length=1, max_length=255)
     """Name of the lifecycle hook of the Auto Scaling group that is answered; null: each on the end of an instance."""
+    vpc: Literal["require", "warn", "ignore"] = "warn"
+    """Where this host does not stand in the VPC of a project's `vpcConfig`: its builds fail, their log says so, or
+    nothing. `agent.vpc` of a project wins. A change is taken up after a restart."""
     lifecycle_grace: Duration = Field(default=3600.0, ge=0, le=172800)
     """How long running builds may go on after Auto Scaling wants the instance, while its lifecycle hook waits."""
 

@@ -84,6 +84,7 @@ def build_json(build: Build) -> dict[str, Any]:
         "buildComplete": build.complete,
         "initiator": build.initiator,
         "vpcConfig": project.vpc_config and project.vpc_config.wire(),
+        "networkInterface": build.network_interface and build.network_interface.wire(),
         "encryptionKey": project.encryption_key or default_key(build.arn),
         "exportedEnvironmentVariables": [variable.wire() for variable in build.exported],
         "reportArns": list(build.report_arns),

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from agent.aws import Aws, AwsRefused
-from agent.daemon.doctor import queue as queue_check
+from agent.daemon.checks.check import Question, examine
+from agent.daemon.checks.host import queue as queue_check
 from agent.triggers import events
 from agent.triggers.events import GitPush, Happening, Upload
 from agent.triggers.sqs import Queue
@@ -110,9 +111,8 @@ def test_a_queue_that_is_not_there_is_told_with_what_to_look_at(cloud: Cloud) ->
     with pytest.raises(AwsRefused) as caught:
         queue.receive()
     assert "aws.region" in caught.value.hint
-    (check,) = queue_check(queue.waiting)
+    (check,) = examine([Question("queue", lambda: queue_check(queue.waiting))])
     assert (check.name, check.status) == ("queue", "fail")
     assert "queue.url" in check.remedy
     (check,) = queue_check(made(cloud)[0].waiting)
     assert (check.status, check.message) == ("ok", "about 0 messages wait")
-    assert list(queue_check(None)) == []

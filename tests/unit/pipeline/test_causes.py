@@ -15,6 +15,7 @@ from botocore import exceptions as botocore
 from agent.aws import AwsRefused, translated
 from agent.buildspec.location import buildspec_missing
 from agent.container.journal import Failure
+from agent.container.lookout import Survey
 from agent.container.refusal import pull_error, refused_start
 from agent.container.spec import ContainerState
 from agent.errors import (
@@ -30,7 +31,9 @@ from agent.errors import (
     UploadRefused,
     UserError,
     VariableUnresolved,
+    VpcMismatch,
 )
+from agent.kit.dial import Answer, Hop
 from agent.model.cause import EXPLANATIONS, INTERRUPTED_BY, SUPERSEDED_BY, Cause, of_stop
 from agent.model.phase import PhaseType
 from agent.pipeline import preflight
@@ -50,6 +53,10 @@ def of_aws(code: str, text: str, http: int = 400) -> Cause:
     """Return the cause of what AWS answers so."""
     answer = {"Error": {"Code": code, "Message": text}, "ResponseMetadata": {"HTTPStatusCode": http}}
     return of(lambda: raising(botocore.ClientError(answer, "Operation")))  # type: ignore[arg-type]
+
+
+def missed(hop: Hop) -> Cause:
+    return preflight.failure([Answer("db:1", hop=hop)], Survey((), ""), "host").cause
 
 
 def of(act: Callable[[], object]) -> Cause:
@@ -158,9 +165,12 @@ CAUSES: list[tuple[Cause, Callable[[], Cause]]] = [
         lambda: of(lambda: raising(botocore.EndpointConnectionError(endpoint_url="https://s3", error=RESOLVE))),
     ),
     (Cause.HOST_DISK_FULL, lambda: of(lambda: raising(OSError(errno.ENOSPC, "No space left on device")))),
-    (Cause.DNS_FAILED, lambda: of(lambda: preflight.reach("db.invalid:5432"))),
-    (Cause.PROJECT_INVALID, lambda: of(lambda: preflight.reach("nothing"))),
-    (Cause.PREFLIGHT_FAILED, lambda: of(lambda: preflight.reach("127.0.0.1:1"))),
+    (Cause.DNS_FAILED, lambda: missed(Hop.NAME)),
+    (Cause.PREFLIGHT_NO_ROUTE, lambda: missed(Hop.ROUTE)),
+    (Cause.PREFLIGHT_REFUSED, lambda: missed(Hop.REFUSED)),
+    (Cause.PREFLIGHT_TIMED_OUT, lambda: missed(Hop.SILENCE)),
+    (Cause.PREFLIGHT_FAILED, lambda: missed(Hop.OTHER)),
+    (Cause.VPC_MISMATCH, lambda: VpcMismatch("x").cause),
     (Cause.PREFLIGHT_FAILED, lambda: PreflightFailed("x").cause),
     (Cause.BUILDSPEC_INVALID, lambda: BuildspecInvalid("x").cause),
     (Cause.VARIABLE_UNRESOLVED, lambda: VariableUnresolved("x").cause),

@@ -68,6 +68,7 @@ def test_every_setting_has_a_variable_that_wins_over_the_file(tmp_path: Path) ->
         **{("retention", name): "7" for name in ("builds_count", "builds_least", "failed_workspaces_count")},
         **{("retention", name): "7MiB" for name in ("logs_size", "failed_workspaces_size", "caches_size")},
         ("host", "watch_interruptions"): "off",
+        ("host", "vpc"): "require",
         ("host", "lifecycle_grace"): "7s",
         ("disk", "reserve"): "7%",
         ("disk", "build_quota"): "7GiB",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from agent.app.check import unreadable_builds
-from agent.daemon.doctor import records
+from agent.daemon.checks.host import records
 from agent.store.builds import Builds
 from tests.unit.store.samples import a_build, a_database
 
