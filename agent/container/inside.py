@@ -109,7 +109,7 @@ class Inside:
 
     def _received(self, client: Any, helper: str, table: socket.socket, container: str, port: int) -> socket.socket:
         """Return the socket that the helper hands over; it ends soon after, whatever comes of it."""
-        ended = threading.Thread(target=_hang_up_when_over, args=(client, helper, table), daemon=True)
+        ended = threading.Thread(target=_knock_when_over, args=(client, helper, table.getsockname()), daemon=True)
         ended.start()
         table.settimeout(_PATIENCE_SECONDS)
         try:
@@ -170,11 +170,12 @@ def _taken(container: str, port: int, error: OSError) -> EngineUnavailable:
     )
 
 
-def _hang_up_when_over(client: Any, helper: str, table: socket.socket) -> None:
+def _knock_when_over(client: Any, helper: str, table: str) -> None:
     """Wake who waits at *table* once the helper has ended; one that did its work has knocked before."""
     with suppress(EngineUnavailable, OSError), translated("waiting for a helper"):
         client.wait(helper, timeout=int(_PATIENCE_SECONDS))
-        table.shutdown(socket.SHUT_RD)
+        with socket.socket(socket.AF_UNIX) as empty_handed:
+            empty_handed.connect(table)
 
 
 def _require_image(client: Any) -> None:

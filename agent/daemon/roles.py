@@ -34,6 +34,7 @@ RENEW_SECONDS = 20 * 60.0
 """With less left than this credentials are fetched anew; SDKs ask again when 15 minutes are left."""
 _TURN_SECONDS = 5.0
 _RETRY_SECONDS = 30.0
+_LEAST_SECONDS = 60.0
 _PORTS = range(20_000, 32_000)
 """Below those that kernels hand out: nobody has one by chance while the daemon is away."""
 _FILE = "role.json"
@@ -189,9 +190,19 @@ class RoleDesk:
             return self._sessions.setdefault(wish.session, _Session(given, file))
 
     def _have_keys(self, session: _Session) -> RoleKeys:
+        """Return credentials that hold: newer ones where these wear out, and STS gives some."""
         with session.busy:
-            if session.keys is None or self._wears_out(session.keys):
+            known = session.keys
+            if known is not None and not self._wears_out(known):
+                return known
+            try:
                 session.keys = self._assume(session.given.wish)
+            except BuildspecdError as error:
+                session.due = self._clock.monotonic() + _RETRY_SECONDS
+                if known is None or known.expires - self._clock.now() < _LEAST_SECONDS:
+                    raise
+                _log.warning("a role is not renewed", build=session.given.wish.build, error=error.message)
+                return known
             return session.keys
 
     def _enter(self, session: _Session, container: str) -> None:
@@ -209,10 +220,7 @@ class RoleDesk:
         wish = session.given.wish
         try:
             self._have_keys(session)
-            session.trouble = ""
         except BuildspecdError as error:
-            session.due = self._clock.monotonic() + _RETRY_SECONDS
-            session.trouble = error.message
             _log.warning("the role of a build is not renewed, trying again", build=wish.build, error=error.message)
 
     def _wears_out(self, keys: RoleKeys) -> bool:

@@ -86,7 +86,7 @@ class AssumedRoles:
 
     def _ask(self, wish: RoleWish) -> Any:
         values = (wish.project, wish.build)
-        return self._aws.client("sts", patience=20.0).assume_role(
+        return self._aws.client("sts", attempts=2, patience=20.0).assume_role(
             RoleArn=wish.role,
             RoleSessionName=wish.session,
             ExternalId=wish.external_id,

@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.images import docker
+from tests.fakes.sts import sts_service
 from tests.journey.cloud import ACCOUNT, Cloud
-from tests.journey.daemon import Daemon, Json
+from tests.journey.daemon import Daemon, Json, buildspec, failure
 from tests.journey.waiting import until
 
 pytestmark = pytest.mark.docker
@@ -86,9 +86,7 @@ def test_each_build_gets_its_role_with_a_token_of_its_own_across_the_death_of_th
         ended = daemon.ended(build)
         log = daemon.text(ended)
         assert ended["buildStatus"] == "SUCCEEDED", f"{network}: {log}\n{daemon.said()[-3000:]}"
-        keys = re.findall(r'"AccessKeyId": "(\w+)"', log)
-        assert len(keys) == 2, f"{network}: {log}"
-        assert all(key.startswith("ASIA") for key in keys), keys
+        assert log.count(f'"RoleArn": "{ROLE}"') == 2, f"{network}: {log}"
         assert "masked ***" in log
         assert "metadata disabled is true" in log
         assert (
@@ -109,4 +107,45 @@ def _answered(uri: str, token: str) -> Json | None:
 def test_a_role_that_may_not_be_assumed_ends_the_build_with_the_statement_that_is_missing(
     new_daemon: Callable[..., Daemon], aws: Cloud, busybox: str
 ) -> None:
-    project = daemon_project = None
+    with sts_service() as sts:
+        sts.denies = True
+        daemon = new_daemon(environment={**aws.environment, **sts.environment}).start()
+        refused = daemon.build(daemon.inline(busybox, "echo never", serviceRole=ROLE))
+        assert failure(refused)[:2] == ("PROVISIONING", "ROLE_REFUSED"), refused
+        log = daemon.text(refused)
+        assert f"serviceRole {ROLE} cannot be assumed: AccessDenied" in failure(refused)[2]
+        assert '"Principal": {"AWS": "arn:aws:iam::123456789012:role/buildspecd-host"}' in log
+        assert f':project/{refused["projectName"]}"' in log, "the external id"
+        assert "never" not in log
+        assert "sts:TagSession" in daemon.cli("show", refused["id"]).stdout.decode()
+        daemon.assert_nothing_left(refused)
+
+        sts.denies = False
+        green = daemon.build(
+            daemon.inline(busybox, ASK.replace("$1", "-"), serviceRole=ROLE, agent={"network": "none"})
+        )
+        assert green["buildStatus"] == "SUCCEEDED", daemon.text(green)
+        assert f'"RoleArn": "{ROLE}"' in daemon.text(green)
+        assert sts.asked[-1]["RoleSessionName"] == green["id"].partition(":")[2]
+
+
+def test_a_local_build_says_that_it_does_not_assume_the_role(new_daemon: Callable[..., Daemon], busybox: str) -> None:
+    daemon = new_daemon()
+    tree = daemon.place / "tree"
+    tree.mkdir()
+    (tree / "buildspec.yml").write_text(buildspec('echo "uri is <$AWS_CONTAINER_CREDENTIALS_FULL_URI>"'))
+    (daemon.projects / "web.json").write_text(
+        json.dumps(
+            {
+                "name": "web",
+                "source": {"type": "GIT", "location": "https://git.example.com/web.git"},
+                "artifacts": {"type": "NO_ARTIFACTS"},
+                "environment": {"type": "LINUX_CONTAINER", "image": busybox, "computeType": "BUILD_GENERAL1_SMALL"},
+                "serviceRole": ROLE,
+            }
+        )
+    )
+    done = daemon.cli("run", str(tree), "--project", "web")
+    said = done.stdout.decode() + done.stderr.decode()
+    assert f"warning: serviceRole {ROLE} is not assumed by a local build" in said
+    assert "uri is <>" in said
