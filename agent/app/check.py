@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from agent.app import guarding
 from agent.app.looks import look_at_sources
 from agent.app.measures import probes
 from agent.app.workshop import aws_of
@@ -28,7 +29,7 @@ def check_host(config: Path | None) -> list[Check]:
         return [Check("configuration", "fail", str(problem), "mend the file") for problem in error.problems]
     aws = aws_of(live.settings)
     queue_url = live.settings.queue.url
-    return doctor.examine(
+    found = doctor.examine(
         doctor.Host(
             engine=DockerEngine(),
             state=live.settings.state_dir,
@@ -42,6 +43,7 @@ def check_host(config: Path | None) -> list[Check]:
             told=probes(live.settings, aws) if aws.in_sight() else {},
         )
     )
+    return [*found, *guarding.checks(live.settings, list(live.projects.values()), aws, DockerEngine())]
 
 
 def unreadable_builds(file: Path) -> list[str]:

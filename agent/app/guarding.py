@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from agent.aws import Aws
 from agent.container import imds
 from agent.container.engine import Engine
 from agent.container.imds import Guard, Verdict
+from agent.daemon.doctor import Check
 from agent.daemon.guarding import REMEDY, BuildGuard, Wanted
+from agent.daemon.intake import Identity
+from agent.daemon.rolechecks import guard_check, role_checks
+from agent.environment.roles import AssumedRoles
 from agent.errors import BuildspecdError
 from agent.kit.clock import Clock, SystemClock
 from agent.kit.logging import configure, get_logger
 from agent.kit.sdnotify import Notifier
 from agent.kit.service import StopToken
+from agent.model.project import Project
+from agent.settings.schema import Settings
 
 _log = get_logger("guard")
 TURN_SECONDS = 60.0
@@ -26,6 +34,16 @@ def build_guard(wanted: Wanted, engine: Engine, clock: Clock, state: Path = imds
         return imds.published(clock.now(), state)
 
     return BuildGuard(wanted, engine, imds.on_ec2(), verdict, imds.root_of_cgroups())
+
+
+def checks(settings: Settings, projects: Sequence[Project], aws: Aws, engine: Engine) -> Iterator[Check]:
+    """Yield what `doctor` says of roles, those of builds and that of this host."""
+    clock = SystemClock()
+    guard = build_guard(settings.roles.imds_guard, engine, clock)
+    yield guard_check(guard, Guard(clock, imds.root_of_cgroups()).reached if os.geteuid() == 0 else None)
+    if any(project.service_role for project in projects):
+        identity = Identity(aws.region, aws.account)
+        yield from role_checks(projects, identity.arn, AssumedRoles(aws))
 
 
 def warn(guard: BuildGuard) -> None:
