@@ -74,7 +74,7 @@ class Guard:
             self._assert_rules()
             problem = self.reached()
         except BuildspecdError as error:
-            problem = error.message
+            problem = f"{error.message} ({error.hint})" if error.hint else error.message
         return Verdict(not problem, problem, self.clock.now())
 
     def reached(self) -> str:

@@ -61,7 +61,7 @@ def _host(members: dict[str, Any]) -> _Said:
         yield (
             ("serviceRole",),
             "differs",
-            "this host's role has to be allowed to assume it: buildspecd doctor tells how",
+            "the host's role has to be allowed to assume it; buildspecd doctor tells how",
         )
     if _mapping(members, "vpcConfig").get("vpcId"):
         yield ("vpcConfig",), "differs", "builds run in the network of the host, so the host has to stand in this VPC"

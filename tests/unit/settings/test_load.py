@@ -69,6 +69,8 @@ def test_every_setting_has_a_variable_that_wins_over_the_file(tmp_path: Path) ->
         **{("retention", name): "7MiB" for name in ("logs_size", "failed_workspaces_size", "caches_size")},
         ("host", "watch_interruptions"): "off",
         ("host", "lifecycle_grace"): "7s",
+        ("roles", "port"): "8471",
+        ("roles", "imds_guard"): "require",
         ("disk", "reserve"): "7%",
         ("disk", "build_quota"): "7GiB",
         ("disk", "log_quota"): "7GB",
