@@ -19,11 +19,14 @@ from agent.container.imds import ADDRESSES, CHAIN, FORWARDED, Guard, Verdict
 from agent.kit.clock import SystemClock
 
 SERVE = """
-import socket, sys
-listeners = [socket.create_server((address, 80), family=family, backlog=128)
-             for family, address in ((socket.AF_INET, sys.argv[1]), (socket.AF_INET6, sys.argv[2]))]
+import selectors, socket, sys
+selector = selectors.DefaultSelector()
+for family, address in ((socket.AF_INET, sys.argv[1]), (socket.AF_INET6, sys.argv[2])):
+    selector.register(socket.create_server((address, 80), family=family, backlog=128), selectors.EVENT_READ)
 print("ready", flush=True)
-sys.stdin.read()
+while True:
+    for key, _ in selector.select():
+        key.fileobj.accept()[0].close()
 """
 
 
