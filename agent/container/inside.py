@@ -122,6 +122,7 @@ class Inside:
         if not handles:
             raise _taken(container, port, OSError("nothing was handed over"))
         found = socket.socket(fileno=handles[0])
+        found.set_inheritable(False)  # git and others are started at any moment
         listens = found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
         if not listens or found.family != socket.AF_INET or found.getsockname() != (LOOPBACK, port):
             found.close()

@@ -180,14 +180,15 @@ class RoleDesk:
             return known
         file = self._passes / wish.session / _FILE
         given = _read(file)
-        if given is None or given.wish != wish:
+        adopted = given is not None and given.wish == wish
+        if given is None or not adopted:
             inside = network != "host"
             port = _any_port() if inside else self._host_port()
             given = Pass(wish, port, inside, secrets.token_urlsafe(32))
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(file, json.dumps(asdict(given)).encode(), mode=0o600, sync=False)
         with self._lock:
-            return self._sessions.setdefault(wish.session, _Session(given, file))
+            return self._sessions.setdefault(wish.session, _Session(given, file, adopted=adopted))
 
     def _have_keys(self, session: _Session) -> RoleKeys:
         """Return credentials that hold: newer ones where these wear out, and STS gives some."""

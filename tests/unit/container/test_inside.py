@@ -47,6 +47,7 @@ def test_who_connects_inside_of_the_container_is_served_by_us(container: str, ro
     agent = f"inside-{uuid.uuid4()}"
     with Inside(agent, room, enter=enter).listen(container, 23456) as listener:
         listener.settimeout(60)
+        assert not listener.get_inheritable()
         docker("exec", "--detach", container, *ASK)
         line, _ = listener.accept()
         with line:

@@ -154,6 +154,16 @@ def test_after_a_restart_the_same_address_and_token_go_on_working(world: World, 
     assert len(world.inside.opened) == (0 if network == "host" else 2)
 
 
+def test_a_build_that_is_taken_up_by_its_route_before_the_desk_looks_is_served_all_the_same(world: World) -> None:
+    world.containers[wish(1).build] = "c1"
+    with world.desk() as desk:
+        given = desk.admit(wish(1), "bridge")
+    second = RoleDesk(world.sts, world.inside, world.place, world.clock, find=world.containers.get)
+    second.aws_of(wish(1), "bridge")  # its variables are resolved again, and its container runs on
+    with running(second, lambda: True):
+        until(lambda: key(given) != "", "an answer after the restart")
+
+
 def test_a_build_that_starts_over_in_another_container_is_served_there(world: World) -> None:
     with world.desk() as desk:
         given = desk.admit(wish(1), "bridge")
