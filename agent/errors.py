@@ -19,9 +19,11 @@ Everything that can go wrong, except a red build. A red build is a value.
     + ContainerDied            the image cannot run a build, or memory ran out
     + PreflightFailed          something that the build needs cannot be reached
     + VpcMismatch              the host stands elsewhere than vpcConfig says       VPC_CLIENT_ERROR
+    + RoleRefused              the project's service role cannot be assumed
     + ReportInvalid            a result file says nothing that can be understood    CLIENT_ERROR
   x Unavailable                something outside is down      -> retried, then FAULT
     + GitUnavailable, EngineUnavailable, AwsUnavailable, RegistryUnavailable
+    + GuardMissing               builds would reach the host's own credentials, and must not
     + MirrorBroken               a GitUnavailable: the local copy is made anew (source/failures.py)
   x DaemonNotRunning           nobody listens on the control socket
   x StateDirBusy               another daemon owns the state directory
@@ -29,6 +31,7 @@ Everything that can go wrong, except a red build. A red build is a value.
   x ContainerLost              the container is gone, and not by its own doing
   x StoreTooNew                the database was written by a newer version
   x BuildUnreadable            the record of one build is damaged
+  x RulesRefused               the host's firewall does not take the guard's rules (container/imds.py)
 """
 
 from __future__ import annotations
@@ -189,6 +192,13 @@ class VpcMismatch(UserError):
     default_cause = Cause.VPC_MISMATCH
 
 
+class RoleRefused(UserError):
+    """The service role of the project cannot be assumed."""
+
+    default_code = "ROLE_REFUSED"
+    default_cause = Cause.ROLE_DENIED
+
+
 class ReportInvalid(UserError):
     """A result file of tests or coverage says nothing that can be understood."""
 
@@ -228,6 +238,13 @@ class AwsUnavailable(Unavailable):
 
     default_code = "AWS_UNAVAILABLE"
     default_cause = Cause.AWS_UNAVAILABLE
+
+
+class GuardMissing(Unavailable):
+    """Builds are to run only where they cannot reach the host's own credentials, and here they could."""
+
+    default_code = "GUARD_MISSING"
+    default_cause = Cause.GUARD_MISSING
 
 
 class DaemonNotRunning(BuildspecdError):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from agent.app import guarding
 from agent.app.cloudcheck import cloud
 from agent.app.looks import LookAt, looking
 from agent.container.docker import DockerEngine
@@ -31,6 +32,7 @@ from agent.store.database import Database
 __all__ = ["Check", "Progress", "check_host"]
 
 _SOURCE_SECONDS = 5.0
+_ROLES_SECONDS = 30.0
 _CLOUD_SECONDS = 60.0
 """A bound on bounds: whatever is asked of AWS has its own."""
 
@@ -45,11 +47,12 @@ def check_host(config: Path | None, only: Collection[str] = (), progress: Progre
     except SettingsInvalid as error:
         return [Check("configuration", "fail", str(problem), "mend the file") for problem in error.problems]
     projects = _chosen(live.projects, only)
-    aws = hasty(live.settings)
+    aws, chosen = hasty(live.settings), list(projects.values())
     with looking(live.settings, projects, aws) as looks:
         questions = [
             *_of_host(live, projects),
-            Question("aws", lambda: cloud(live.settings, aws, list(projects.values()), progress), _CLOUD_SECONDS),
+            Question("roles", partial(guarding.checks, live.settings, chosen, aws, DockerEngine()), _ROLES_SECONDS),
+            Question("aws", partial(cloud, live.settings, aws, chosen, progress), _CLOUD_SECONDS),
             *_of_projects(live.settings, projects, looks),
         ]
         return examine(questions, progress)
@@ -83,7 +86,7 @@ def _chosen(projects: Mapping[str, Project], only: Collection[str]) -> dict[str,
 
 
 def _of_host(live: LiveConfiguration, projects: Mapping[str, Project]) -> Iterator[Question]:
-    """Yield what is asked of this machine alone. The guard of the metadata service has its place here, too."""
+    """Yield what is asked of this machine alone."""
     settings = live.settings
     state, problems = settings.state_dir, [str(problem) for problem in live.problems]
     yield Question("docker", partial(host.engine, DockerEngine()), remedy="sudo systemctl restart docker")

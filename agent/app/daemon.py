@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from agent.app.following import follower
+from agent.app.guarding import warn
 from agent.app.hooks import HookRoom
 from agent.app.hosting import farewell, interruptions, while_staying
 from agent.app.housekeeping import Housekeeping
@@ -131,6 +132,7 @@ class Daemon:
         _log.info("starting", state_dir=str(self._estate.state), projects=len(self._live.projects))
         for problem in self._live.problems:
             _log.warning("configuration", problem=str(problem))
+        warn(self._workshop.guard)
         letting_go = StopToken()
         self._supervisor.start(letting_go)
         threading.Thread(target=self._warm_up, name="warm-up", daemon=True).start()
@@ -196,6 +198,7 @@ class Daemon:
             *([self._follower] if self._follower else []),
             *self._housekeeping.services,
             workshop.spares,
+            workshop.desk,
             Redelivery(workshop.database, workshop.recorder, workshop.reopen_log, workshop.log_dir, workshop.clock),
             ControlServer(reception, self._estate.state, lambda resource: workshop.identity.arn(resource)),
             HttpServer(reception, live.settings.http.host, live.settings.http.port, receive, self._measures.page),

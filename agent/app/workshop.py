@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
+from agent.app.guarding import build_guard
 from agent.app.handover import PipelineHandover
 from agent.app.keyring import SourceAccess, forget_dead
 from agent.aws import FALLBACK_REGION, UNKNOWN_ACCOUNT, Aws, Detour, Proxies
@@ -22,6 +23,7 @@ from agent.buildspec.plan import Plan
 from agent.cache.local import LocalCaches
 from agent.container.docker import DockerEngine
 from agent.container.image import RegistryLogins, credential_login
+from agent.container.inside import Inside
 from agent.container.lookout import DockerLookout
 from agent.container.patient import PatientEngine
 from agent.container.spec import RegistryLogin
@@ -29,7 +31,9 @@ from agent.container.upkeep import DockerUpkeep
 from agent.daemon import metadata
 from agent.daemon.estate import Estate
 from agent.daemon.intake import Identity, Intake
+from agent.daemon.roles import RoleDesk
 from agent.daemon.whereabouts import Whereabouts
+from agent.environment.roles import AssumedRoles
 from agent.environment.secrets_manager import SecretsManager
 from agent.environment.ssm import ParameterStore
 from agent.kit.clock import SystemClock
@@ -96,6 +100,15 @@ class Workshop:
         )
         self.logins = RegistryLogins(self._aws_in, self.clock)
         self.caches = LocalCaches(self.estate.caches)
+        self.guard = build_guard(self.settings.roles.imds_guard, self.engine, self.clock)
+        self.desk = RoleDesk(
+            AssumedRoles(self.aws),
+            Inside(self.estate.agent_id, room / "inside"),
+            self.estate.secrets,
+            self.clock,
+            find=self.engine.find,
+            port=self.settings.roles.port,
+        )
 
     @cached_property
     def identity(self) -> Identity:
@@ -132,6 +145,8 @@ class Workshop:
             lookout=DockerLookout(),
             vpc=self.settings.host.vpc,
             locate=Whereabouts(metadata.endpoint(), self.clock).ask,
+            roles=self.desk if self.uploads else None,
+            guard=self.guard,
             handover=PipelineHandover(
                 JobService(self.aws), PipelineJobs(self.database), self.aws, self.ledger, self.clock
             ),

@@ -16,6 +16,7 @@ from agent.cli import (
     builds,
     doctor,
     drain,
+    guard,
     logs,
     pipeline,
     projects,
@@ -67,6 +68,7 @@ app.command("run")(run.run)
 app.command("validate")(validate.validate)
 app.command("serve")(serve.serve)
 app.command("drain")(drain.drain)
+app.command("guard")(guard.guard)
 app.add_typer(projects.app, name="projects")
 app.add_typer(pipeline.app, name="pipeline")
 app.command("start")(start.start)

@@ -37,6 +37,7 @@ def asked_for(client: Any, spec: ContainerSpec, name: str, nano_cpus: int | None
             privileged=spec.privileged,
             pids_limit=-1 if spec.pids is None else spec.pids,
             log_config=_NO_LOG,
+            cgroup_parent=spec.cgroup_parent,
         ),
     }
 

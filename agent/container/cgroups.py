@@ -14,7 +14,10 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 PROC = Path("/proc")
 _ID = re.compile(r"[0-9a-f]{64}")
-_PLACES = ("docker/{id}", "system.slice/docker-{id}.scope")
+_PLACES = (
+    *("docker/{id}", "system.slice/docker-{id}.scope"),
+    *("buildspecd/{id}", "buildspecd.slice/docker-{id}.scope"),
+)
 _DEEPER = ("*/{id}", "*/docker-{id}.scope", "*/*/{id}", "*/*/docker-{id}.scope")
 """Where else containers are, when the engine was given another parent for them."""
 _UNLIMITED = 1 << 60

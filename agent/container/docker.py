@@ -71,6 +71,7 @@ class DockerEngine:
                 storage_driver=str(info.get("Driver", "")),
                 cgroup_version=str(info.get("CgroupVersion", "1")),
                 live_restore=bool(info.get("LiveRestoreEnabled", False)),
+                cgroup_driver=str(info.get("CgroupDriver") or "cgroupfs"),
             )
 
     def mark(self) -> str:

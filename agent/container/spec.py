@@ -41,6 +41,8 @@ class ContainerSpec:
     cpus: float | None = None
     pids: int | None = None
     privileged: bool = False
+    cgroup_parent: str | None = None
+    """Cgroup in which the container's own is made, in the words of the engine's driver; None: the engine's own."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class EngineFacts:
     storage_driver: str
     cgroup_version: str
     live_restore: bool
+    cgroup_driver: str = "cgroupfs"
 
 
 def container_name(build_id: str) -> str:

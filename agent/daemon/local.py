@@ -95,6 +95,7 @@ def local_project(wanted: LocalRun, base: Project | None) -> Project:
     if base:
         document["timeout_in_minutes"] = base.timeout_in_minutes
         document["encryption_key"] = base.encryption_key
+        document["service_role"] = base.service_role  # it is not assumed, which the log says
     if wanted.timeout_minutes is not None:
         document["timeout_in_minutes"] = wanted.timeout_minutes
     return Project(**document)

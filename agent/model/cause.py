@@ -39,6 +39,7 @@ class Cause(StrEnum):
     KMS_DENIED = "KMS_DENIED"
     AWS_DENIED = "AWS_DENIED"
     CREDENTIALS_MISSING = "CREDENTIALS_MISSING"
+    ROLE_DENIED = "ROLE_DENIED"
     PROJECT_INVALID = "PROJECT_INVALID"
     TIMED_OUT_QUEUED = "TIMED_OUT_QUEUED"
     TIMED_OUT_PROVISIONING = "TIMED_OUT_PROVISIONING"
@@ -59,6 +60,7 @@ class Cause(StrEnum):
     CONTAINER_KILLED = "CONTAINER_KILLED"
     HOST_RESTARTED = "HOST_RESTARTED"
     HOST_DISK_FULL = "HOST_DISK_FULL"
+    GUARD_MISSING = "GUARD_MISSING"
     STATE_DAMAGED = "STATE_DAMAGED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
@@ -181,6 +183,10 @@ EXPLANATIONS: dict[Cause, Explanation] = {
         "this host has no AWS credentials, or none that AWS knows",
         "give the host an instance role, or set aws.profile in agent.yml",
     ),
+    Cause.ROLE_DENIED: _user(
+        "the service role of the project cannot be assumed",
+        "let the host's role assume it, in its trust policy and in the policy of the host's role; the message has both",
+    ),
     Cause.PROJECT_INVALID: _user(
         "the project asks for what cannot be done", "correct the project file as the message says"
     ),
@@ -235,6 +241,10 @@ EXPLANATIONS: dict[Cause, Explanation] = {
     Cause.HOST_RESTARTED: _fault("the host was restarted while the build ran", "buildspecd retry starts it again"),
     Cause.HOST_DISK_FULL: _fault(
         "no space was left on the host", "free some disk space; see retention and disk in agent.yml"
+    ),
+    Cause.GUARD_MISSING: _fault(
+        "the host's own AWS credentials would be within reach of the build",
+        "sudo systemctl enable --now buildspecd-guard; buildspecd doctor says whether it holds",
     ),
     Cause.STATE_DAMAGED: _fault(
         "files of this build in state_dir cannot be read", "check the disk; start the build again"

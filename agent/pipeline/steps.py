@@ -37,6 +37,7 @@ from agent.pipeline import (
     preflight,
     reporting,
     rerun,
+    roles,
     runtimes,
     uploads,
     vpc,
@@ -54,10 +55,13 @@ def provision(job: Job) -> None:
     """PROVISIONING: have the image, and a container whose driver waits for its plan."""
     build, tools, paths = job.build, job.tools, job.paths
     rerun.clear(job, reclaim)
+    roles.admit(job)
     job.container = tools.engine.find(build.id)
     if job.container is None or not paths.control.is_dir():
         vpc.check(job)
         preflight.ahead(job)
+        if warning := tools.guard.check(build.project.environment.privileged_mode):
+            job.say(warning)
         for directory in (paths.workspace, paths.scratch, paths.secrets, paths.handed):
             directory.mkdir(parents=True, exist_ok=True, mode=0o755 if directory is paths.workspace else 0o700)
         masks.invite(paths)
@@ -72,6 +76,8 @@ def provision(job: Job) -> None:
         deaths.note(job)
         job.container = tools.engine.create(container_spec(job, image))
     tools.engine.start(job.container)
+    tools.guard.see(job.container)
+    roles.enter(job, job.container)
     preflight.inside(job)
 
 
@@ -118,6 +124,7 @@ def container_spec(job: Job, image: str) -> ContainerSpec:
         cpus=limits.cpus,
         pids=limits.pids,
         privileged=environment.privileged_mode,
+        cgroup_parent=job.tools.guard.parent(),
     )
 
 
@@ -205,12 +212,13 @@ def resolve_environment(job: Job) -> None:
         job.say("Decrypting parameter store environment variables")
     for warning in choices.warnings:
         job.say(f"warning: {warning}")
-    environment = resolve(choices, job.tools.parameters, job.tools.secrets)
+    environment = resolve(choices, *roles.stores(job))
     job.lay_log()
     masks.keep(job, environment.secrets)
     places = source_dirs(build)
     facts = BuildFacts(job.tools.region, {name: place.container for name, place in places.items()})
-    variables = compose(environment, builtin_variables(build, facts))
+    builtins = builtin_variables(build, facts) | roles.variables(job, environment.variables)
+    variables = compose(environment, builtins)
     set_up = runtimes.choose(job, have_container(job), variables)
     gitconfig = logins.hand_out(job)
     driver.write_environment(job.paths.handed / driver.ENVIRONMENT_FILE, variables)
@@ -252,7 +260,7 @@ def run_phases(job: Job) -> None:
 def know_secrets(job: Job) -> None:
     """Have the values that must not be shown, also after the host was started anew."""
     if not masks.are_known(job):
-        masks.keep(job, resolve(commands.choices_of(job), job.tools.parameters, job.tools.secrets).secrets)
+        masks.keep(job, resolve(commands.choices_of(job), *roles.stores(job)).secrets)
         logins.renew(job)
 
 
@@ -304,6 +312,7 @@ def make_room(job: Job) -> None:
     """Remove all of a build that has ended but its log; what an engine that is away prevents is left to the janitor."""
     if job.prefetch is not None:
         job.prefetch.abandon()  # it must not write into what is removed now
+    roles.dismiss(job)
     shutil.rmtree(job.paths.secrets, ignore_errors=True)
     try:
         clear_away(job)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from agent.aws import Proxies
+from agent.aws import Aws, Proxies
 from agent.cache.local import LocalCaches
 from agent.container.engine import Engine
 from agent.container.spec import RegistryLogin
 from agent.environment.known_images import KnownImages
 from agent.environment.resolve import SecretSource
+from agent.environment.roles import RoleWish
 from agent.errors import UserError
 from agent.kit.clock import Clock
 from agent.model.build import Build
@@ -42,6 +43,60 @@ class Handover(Protocol):
 def no_handover(build: Build, bucket: str, proxies: Proxies | None = None) -> ObjectStore:
     """For those who do no jobs of a pipeline."""
     raise UserError(f"{build.project.name}: nobody handed over the artifacts in {bucket}", hint="start its pipeline")
+
+
+class Admission(Protocol):
+    """What a build with a service role was given: a token, to be masked, and the variables that lead SDKs there."""
+
+    @property
+    def token(self) -> str: ...
+
+    @property
+    def variables(self) -> Mapping[str, str]: ...
+
+
+class Roles(Protocol):
+    """Serves builds the credentials of their service roles (`RoleDesk`).
+
+    `admit` assumes the role, and gives the same answer again after a restart; `enter` follows each start of a
+    container; `aws_of` is for what we do in the build's name. They raise `RoleRefused`, `AwsRefused`, `Unavailable`.
+    """
+
+    def admit(self, wish: RoleWish, network: str) -> Admission: ...
+
+    def enter(self, wish: RoleWish, container: str) -> None: ...
+
+    def aws_of(self, wish: RoleWish, network: str) -> Aws: ...
+
+    def dismiss(self, wish: RoleWish) -> None: ...
+
+
+class Guarded(Protocol):
+    """Keeps builds from the credentials of this host (`daemon/guarding.py`)."""
+
+    def parent(self) -> str | None:
+        """Return the cgroup in which containers are kept, None where they need not be. Raises `EngineUnavailable`."""
+        ...
+
+    def check(self, privileged: bool) -> str:
+        """Return what the log should say of it. Raises `GuardMissing` when no build may run without the guard."""
+        ...
+
+    def see(self, container: str) -> None:
+        """Raise `GuardMissing` when a container that was started is not where it has to be."""
+        ...
+
+
+class Unguarded:
+    """For those who guard nothing."""
+
+    def parent(self) -> str | None:
+        return None
+
+    def check(self, privileged: bool) -> str:
+        return ""
+
+    def see(self, container: str) -> None: ...
 
 
 class ImageBook(Protocol):
@@ -100,4 +155,7 @@ class Toolbox:
     """What follows where the host does not stand in the VPC of a project that does not say it itself."""
     locate: Locate = nowhere
     """Says where this host stands."""
+    roles: Roles | None = None
+    """None: service roles are not assumed (`buildspecd run`)."""
+    guard: Guarded = field(default_factory=Unguarded)
     known_images: KnownImages = field(default_factory=KnownImages)

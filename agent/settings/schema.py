@@ -14,6 +14,7 @@ from agent.model.duration import Duration
 from agent.notify.sns import WANTED as RULE_EVENTS
 from agent.settings.credentials import Credential
 from agent.settings.housekeeping import DiskSettings, RetentionSettings
+from agent.settings.roles import RolesSettings
 from agent.settings.section import Section
 from agent.triggers.hooks.sns import is_topic
 
@@ -269,6 +270,8 @@ class Settings(Section):
     """How builds run on this host."""
     host: HostSettings = HostSettings()
     """What is done when this host goes away."""
+    roles: RolesSettings = RolesSettings()
+    """What builds may do in AWS."""
     git: GitSettings = GitSettings()
     """How git servers are reached, and how their repositories are checked out."""
     credentials: tuple[Credential, ...] = ()

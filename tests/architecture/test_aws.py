@@ -7,8 +7,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 POLICY = (ROOT / "aws" / "agent-policy.yml").read_text()
-UNCONDITIONAL = {"sts"}
-"""Services that need no permission (`sts:GetCallerIdentity`)."""
 THROUGH_GIT = {"codecommit"}
 """Services that git asks, with a signature of ours."""
 
@@ -20,7 +18,7 @@ def services_called() -> set[str]:
 
 def test_every_service_that_is_called_is_in_the_policy_and_no_other() -> None:
     allowed = set(re.findall(r"^ +(?:- |Action: )([a-z0-9]+):[A-Z]\w+$", POLICY, re.MULTILINE))
-    assert (services_called() | THROUGH_GIT) - UNCONDITIONAL == allowed
+    assert services_called() | THROUGH_GIT == allowed
 
 
 def test_sources_in_s3_may_be_read_in_every_version_and_listed_and_nothing_more() -> None:
@@ -34,6 +32,12 @@ def test_of_the_queue_messages_may_be_taken_put_back_deleted_and_counted_and_not
     words = {"ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueAttributes"}
     assert set(re.findall(r"\bsqs:(\w+)", statement)) == words
     assert "Resource: !Ref QueueArns" in statement
+
+
+def test_roles_of_builds_alone_may_be_assumed_and_tagged() -> None:
+    statement = next(text for text in re.split(r"- Sid: ", POLICY) if text.startswith("AssumeRolesOfBuilds"))
+    assert set(re.findall(r"\bsts:([A-Z]\w+)", POLICY)) == {"AssumeRole", "TagSession"}
+    assert "Resource: !Ref BuildRoleArns" in statement
 
 
 def test_only_what_has_no_resource_is_allowed_on_all_of_them() -> None:

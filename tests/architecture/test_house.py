@@ -29,6 +29,7 @@ FORBIDDEN = re.compile(
     )
 )
 UNIT = ROOT / "systemd" / "buildspecd.service"
+GUARD = ROOT / "systemd" / "buildspecd-guard.service"
 
 
 def _is_shell(path: Path) -> bool:
@@ -83,11 +84,11 @@ def _systemd_analyze(unit: Path, *words: str) -> subprocess.CompletedProcess[str
     return subprocess.run(["systemd-analyze", *words, str(unit)], capture_output=True, text=True)
 
 
-@pytest.fixture
-def unit(tmp_path: Path) -> Path:
-    """Return the unit file with a program in it that is there."""
-    copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/opt/buildspecd/bin/buildspecd", "/bin/true"))
+@pytest.fixture(params=[UNIT, GUARD], ids=lambda file: file.stem)
+def unit(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a unit file with a program in it that is there."""
+    copy = tmp_path / request.param.name
+    copy.write_text(request.param.read_text().replace("/opt/buildspecd/bin/buildspecd", "/bin/true"))
     return copy
 
 

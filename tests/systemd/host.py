@@ -123,6 +123,7 @@ def _install(shared: Path, memory: Path, settings: Mapping[str, str]) -> None:
     files = {
         "opt/bin/buildspecd": _START.format(python=_PYTHON, name=Path(sys.executable).resolve().name),
         "units/buildspecd.service": UNIT.read_text(),
+        "units/buildspecd-guard.service": (shipped / "buildspecd-guard.service").read_text(),
         "units/buildspecd.service.d/test.conf": "[Service]\n" + "".join(f"{key}={own[key]}\n" for key in own),
         "sysusers/buildspecd.conf": (shipped / "buildspecd.sysusers").read_text().replace(
             "g      docker      -", f"g      docker      {group}"
@@ -144,6 +145,7 @@ def _boot(shared: Path, memory: Path) -> list[str]:
     own = {"opt": "/opt/buildspecd", "sysusers": "/etc/sysusers.d", "tmpfiles": "/etc/tmpfiles.d"}
     reading = {
         "/usr": "/usr",
+        "/etc/alternatives": "/etc/alternatives",  # iptables is a link that leads there
         sys.base_prefix: _PYTHON,
         sysconfig.get_paths()["purelib"]: "/opt/packages",
         str(ROOT / "agent"): "/opt/source/agent",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.container import imds
 from agent.model.cause import Cause
 from agent.model.phase import PhaseType
 from agent.model.status import Status
@@ -63,6 +65,30 @@ def test_the_service_is_ready_when_it_says_so(host: Host) -> None:
     assert host.show("Type") == "notify"
     checks = {check["name"]: check for check in host.json("doctor")["checks"]}
     assert "fail" not in {check["status"] for check in checks.values()}, checks
+
+
+def test_the_guard_puts_its_rules_in_place_and_the_service_knows(host: Host) -> None:
+    if imds.root_of_cgroups() is None:
+        pytest.skip("no cgroups of version 2 are mounted")
+    try:
+        host.run("systemctl", "start", "buildspecd-guard")
+        told = host.run("systemctl", "status", "--no-pager", "buildspecd-guard")
+        assert "builds cannot reach the metadata service" in told, told
+        rules = host.run("iptables", "-w", "10", "-S").splitlines()
+        assert f"-A OUTPUT -j {imds.CHAIN}" in rules, rules
+        assert [line for line in rules if line.startswith(f"-A {imds.CHAIN}") and "buildspecd.slice" in line], rules
+        command = ("--reuid=buildspecd", "--regid=buildspecd", "--init-groups", "cat", str(imds.STATE))
+        assert '"holds": true' in host.run("setpriv", *command), "the daemon may read it"
+        check = next(one for one in host.json("doctor")["checks"] if one["name"] == "imds guard")
+        assert (check["status"], check["message"][:36]) == ("ok", "builds cannot reach the metadata ser"), check
+        host.run("systemctl", "stop", "buildspecd-guard")
+        assert host.run("iptables", "-w", "10", "-S").splitlines() == rules, "builds may run on"
+        host.buildspecd("guard", "--remove")
+        assert imds.CHAIN not in host.run("iptables", "-w", "10", "-S")
+    finally:
+        for parent in imds.PARENTS.values():
+            with contextlib.suppress(OSError):  # made by the guard; builds of others may lie in it
+                (imds.root_of_cgroups() / parent).rmdir()  # type: ignore[operator]
 
 
 def test_a_reload_takes_up_a_new_project(host: Host) -> None:

@@ -130,6 +130,8 @@ def _of_project(project: Project, account: Account) -> Iterator[Need]:
     yield from _stores(project, account)
     for source in (project.source, *project.secondary_sources):
         yield from _source(source, project.name, account)
+    if project.service_role:
+        yield Need("AssumeRolesOfBuilds", ("sts:AssumeRole", "sts:TagSession"), project.service_role, project.name)
     if project.encryption_key:
         yield Need("EncryptWithProjectKeys", KEY, key_arn(project.encryption_key, account), project.name)
     yield from _variables(project, account)

@@ -58,7 +58,11 @@ _Said = Iterator[tuple[Loc, Weight, str]]
 
 def _host(members: dict[str, Any]) -> _Said:
     if members.get("serviceRole"):
-        yield ("serviceRole",), "differs", "a build has the AWS credentials of its host, not those of this role"
+        yield (
+            ("serviceRole",),
+            "differs",
+            "the host's role has to be allowed to assume it; buildspecd doctor tells how",
+        )
     if _mapping(members, "vpcConfig").get("vpcId"):
         yield ("vpcConfig",), "differs", "builds run in the network of the host, so the host has to stand in this VPC"
     if _mapping(members, "buildBatchConfig"):

@@ -70,6 +70,8 @@ def test_every_setting_has_a_variable_that_wins_over_the_file(tmp_path: Path) ->
         ("host", "watch_interruptions"): "off",
         ("host", "vpc"): "require",
         ("host", "lifecycle_grace"): "7s",
+        ("roles", "port"): "8471",
+        ("roles", "imds_guard"): "require",
         ("disk", "reserve"): "7%",
         ("disk", "build_quota"): "7GiB",
         ("disk", "log_quota"): "7GB",

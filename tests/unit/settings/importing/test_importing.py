@@ -70,7 +70,7 @@ def test_what_only_an_answer_has_is_not_in_the_file() -> None:
 @pytest.mark.parametrize(
     ("member", "words"),
     [
-        ("serviceRole:", "differs: a build has"),
+        ("serviceRole:", "differs: the host's role"),
         ("vpcConfig:", "differs: builds run in the network of the host"),
         ("fleet:", "differs: reserved capacity"),
         ("image:", "differs: a curated image"),
