@@ -85,6 +85,7 @@ class Home:
             **{
                 **optional,
                 "RepositoryArns": repository,
+                "BuildRoleArns": f"arn:aws:iam::{ACCOUNT}:role/*",
                 "QueueArns": self.triggers["QueueArn"],
                 "PipelineActionTypes": f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:actiontype:Custom/Build/{PROVIDER}/1",
             },
