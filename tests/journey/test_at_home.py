@@ -11,12 +11,15 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
+import boto3
 import pytest
 
+from tests.architecture.templates import load
 from tests.fakes.codecommit import Region, codecommit
 from tests.fakes.codepipeline import CodePipeline, Job, artifact, serving_codepipeline
 from tests.fakes.repository import Repository
@@ -33,8 +36,13 @@ pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 LONG = 180.0
 """Seconds for what takes a few on a machine that has nothing else to do."""
 PROVIDER = "Own"
+LOGIN = r"""
+wget -q -O /tmp/keys --header "Authorization: $AWS_CONTAINER_AUTHORIZATION_TOKEN" "$AWS_CONTAINER_CREDENTIALS_FULL_URI"
+of() { sed -n 's/.*"'$1'": *"\([^"]*\)".*/\1/p' /tmp/keys; }
+login="$(of AccessKeyId) $(of SecretAccessKey) $(of Token)"
+"""
 BUILDSPEC = buildspec(
-    'answer=$(echo "select $(cat column)" | nc $DATABASE_HOST $DATABASE_PORT)',
+    LOGIN + 'answer=$(printf "%s\\n" "$login" "select $(cat column)" | nc $DATABASE_HOST $DATABASE_PORT)',
     'echo "the database says: $answer"',
     'case $answer in ERROR*) echo "no report without $(cat column)"; exit 3;; esac',
     'export TOTAL=$answer; echo "total $TOTAL" > report.txt',
@@ -65,6 +73,8 @@ class Home:
         repository = f"arn:aws:codecommit:{REGION}:{ACCOUNT}:{self.web}"
         self.triggers = self.aws.deployed("triggers.yml", RepositoryArns=repository)
         # nothing is left out: the server does not know that AWS::NoValue takes a statement out of a policy
+        parameters = load("agent-policy.yml")["Parameters"]
+        optional = {name: f"arn:aws:s3:::{self.bucket}" for name, one in parameters.items() if one.get("Default") == ""}
         policy = self.aws.deployed(
             "agent-policy.yml",
             Buckets=f"arn:aws:s3:::{self.bucket}/*",
@@ -72,12 +82,13 @@ class Home:
             KeyArns=self.key,
             ParameterArns=f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/{self.web}/*",
             SecretArns=f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{self.web}/*",
-            SourceObjects=f"arn:aws:s3:::{self.bucket}/in/*",
-            SourceBucketArns=f"arn:aws:s3:::{self.bucket}",
-            TopicArns=f"arn:aws:sns:{REGION}:{ACCOUNT}:{self.web}",
-            RepositoryArns=repository,
-            QueueArns=self.triggers["QueueArn"],
-            PipelineActionTypes=f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:actiontype:Custom/Build/{PROVIDER}/1",
+            **{
+                **optional,
+                "RepositoryArns": repository,
+                "BuildRoleArns": f"arn:aws:iam::{ACCOUNT}:role/*",
+                "QueueArns": self.triggers["QueueArn"],
+                "PipelineActionTypes": f"arn:aws:codepipeline:{REGION}:{ACCOUNT}:actiontype:Custom/Build/{PROVIDER}/1",
+            },
             EventBusArn=f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default",
             MetricNamespace=namespace,
         )
@@ -126,9 +137,10 @@ class Home:
             "agent": {"preflight": [f"{self.private.host}:{self.private.port}"]},
         }
         source = {"type": "CODECOMMIT", "location": self.region.location(self.web)}
-        daemon.project(image, name=self.web, source=source, sourceVersion="refs/heads/main", **common)
+        version, role = "refs/heads/main", self.roles[self.web]
+        daemon.project(image, name=self.web, source=source, sourceVersion=version, serviceRole=role, **common)
         both = {"source": {"type": "CODEPIPELINE"}, "artifacts": {"type": "CODEPIPELINE"}}
-        daemon.project(image, name=self.release, **both, **common)
+        daemon.project(image, name=self.release, serviceRole=self.roles[self.release], **both, **common)
         made = daemon.cli("pipeline", "install")
         assert made.returncode == 0, made.stderr.decode()
         assert [one["id"]["provider"] for one in self.pipeline.action_types] == [PROVIDER]
@@ -169,6 +181,13 @@ class Home:
         return "\n".join(self.aws.lines(group, stream))
 
 
+def caller(aws: Cloud, login: str) -> str:
+    """Return who AWS says that somebody is who has these keys."""
+    keys = dict(zip(("aws_access_key_id", "aws_secret_access_key", "aws_session_token"), login.split(), strict=True))
+    client = boto3.client("sts", endpoint_url=aws.url, region_name=REGION, **keys)  # type: ignore[call-overload]
+    return str(client.get_caller_identity()["Arn"])
+
+
 @pytest.fixture
 def home(aws: Cloud, tmp_path: Path) -> Iterator[Home]:
     place = tmp_path / "region"
@@ -176,7 +195,7 @@ def home(aws: Cloud, tmp_path: Path) -> Iterator[Home]:
     with (
         codecommit(place) as region,
         serving_codepipeline() as pipeline,
-        database(lambda login: login) as private,
+        database(partial(caller, aws)) as private,
     ):
         yield Home(aws, region, pipeline, place, private)
 
@@ -246,7 +265,11 @@ def test_a_red_push_is_heard_of_everywhere_and_its_fix_turns_everything_green(
     assert {name: watch.look(name, time.time()) for name in others} == dict.fromkeys(others, "OK")
     assert watch.told() == []
 
-    assert [question for _, question in home.private.asked] == ["select totl"] * 2 + ["select total"] * 2
+    asked = [(arn.split("/")[1], question) for arn, question in home.private.asked]
+    roles = {role.rpartition("/")[2] for role in home.roles.values()}
+    assert set(asked) == {(role, question) for role in roles for question in ("select totl", "select total")}
+    assert len(asked) == 4
+    assert all(":assumed-role/" in arn for arn, _ in home.private.asked)
     until(lambda: empty(home.aws, home.triggers["QueueUrl"]), "an empty queue", LONG)
     assert [len(daemon.builds(project)) for project in (home.web, home.release)] == [2, 2]
     assert len(home.ends(daemon, 4)) == 4
