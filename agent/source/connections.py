@@ -6,6 +6,7 @@ The one door to urllib3 for git servers and for the REST interfaces of their hos
 from __future__ import annotations
 
 import os
+import re
 import select
 import ssl
 import threading
@@ -35,6 +36,7 @@ _HOSTS = 64
 _SLICE_SECONDS = 0.25
 
 urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # whoever set insecureSsl knows, at every look
+_OBJECT = re.compile(r"\A\w*Connection\w*\(host=[^)]*\): ")
 _ONCE = urllib3.Retry(connect=0, read=0, redirect=0, status=0, other=0, respect_retry_after_header=False)
 
 Response = urllib3.BaseHTTPResponse
@@ -205,7 +207,6 @@ def _proxy_for(address: str) -> str:
 
 
 def _cause(error: Exception) -> str:
-    """Return urllib3's own reason without the addresses of objects that it wraps it in."""
-    reason = getattr(error, "reason", None) or error
-    text = str(reason)
-    return (text.rpartition(">: ")[2] or text)[:300]
+    """Return urllib3's own reason without the object that it names ahead of it."""
+    text = str(getattr(error, "reason", None) or error)
+    return _OBJECT.sub("", text.rpartition(">: ")[2])[:300]

@@ -91,6 +91,7 @@ def test_a_server_that_cannot_be_reached_is_tried_again_later(tmp_path: Path, lo
     with pytest.raises(GitUnavailable) as caught:
         sources_with(tmp_path, None).fetch(Source(type="GIT", location=location), None, tmp_path / "ws", quiet)
     assert caught.value.retry
+    assert "Connection(" not in caught.value.message  # urllib3 begins with the object that it is about
 
 
 def test_a_credential_is_not_sent_to_the_server_that_another_redirects_to(
