@@ -64,7 +64,8 @@ def configure(
 ) -> None:
     """Send the whole process's log to *stream* (standard error); a second call replaces the first.
 
-    What libraries log through the standard library comes the same way, from WARNING on unless *level* is debug.
+    What libraries log through the standard library comes the same way; the talkative ones from WARNING on, or INFO
+    where *level* is debug. Never more: botocore's DEBUG has credentials, and the values of parameters and secrets.
     Where journald reads the stream, each line starts with its priority and leaves the time to the journal.
     """
     stream = sys.stderr if stream is None else stream
@@ -78,7 +79,7 @@ def configure(
     root.addHandler(handler)
     root.setLevel(level.upper())
     for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+        logging.getLogger(name).setLevel(logging.INFO if level == "debug" else logging.WARNING)
 
 
 def reads_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:

@@ -89,10 +89,10 @@ class Hands:
         labels = {AGENT_LABEL: self.agent, BUILD_LABEL: build}
         return self._done(lambda: self._client.create_container(self.image, command=["true"], labels=labels))
 
-    def stranger(self) -> str:
-        """Make a container that is nobody's business; return its id."""
+    def stranger(self, mark: str) -> str:
+        """Make a container that is nobody's business, labelled with *mark*; return its id."""
         with translated(f"creating a container of {self.image}"):
-            made = self._client.create_container(self.image, command=["true"], labels={STRANGER_LABEL: "1"})
+            made = self._client.create_container(self.image, command=["true"], labels={STRANGER_LABEL: mark})
         return str(made["Id"])
 
     def exists(self, container: str) -> bool:

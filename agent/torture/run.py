@@ -191,7 +191,7 @@ class _Conductor:
         """Start the first daemon and play."""
         world, clock = self.world, SystemClock()
         world.subject.start()
-        stranger = world.hands.stranger()
+        stranger = world.hands.stranger(str(world.ground.place))
         began = time.monotonic()
         self.due = {"kill": 4.0, "mishap": 2.5, "push": 1.0, "look": 1.0, "say": 0.0}
         self.due = {name: began + seconds for name, seconds in self.due.items()}
@@ -202,7 +202,8 @@ class _Conductor:
         finally:
             if not world.hands.exists(stranger):
                 world.wrong.append("a container that is not ours was removed")
-            world.hands.remove(stranger)
+            elif not world.hands.remove(stranger) and world.hands.exists(stranger):
+                world.wrong.append(f"the engine does not remove {stranger[:12]}, a container of this run")
 
     def _turn(self) -> None:
         world = self.world

@@ -53,6 +53,15 @@ def test_bound_values_are_in_every_entry_of_the_block() -> None:
     assert [entry.get("build") for entry in entries(stream)] == ["web:1", None]
 
 
+def test_at_debug_no_library_says_what_it_sent_and_got() -> None:
+    stream = io.StringIO()
+    logging.configure(level="debug", format="json", stream=stream)
+    for name in ("botocore.parsers", "urllib3.connectionpool", "docker.auth"):
+        standard.getLogger(name).debug("Response body: hunter2")
+        standard.getLogger(name).info("retrying")
+    assert [entry["message"] for entry in entries(stream)] == ["retrying"] * 3
+
+
 def test_a_library_comes_the_same_way_and_noisy_ones_only_from_warnings_on() -> None:
     stream = io.StringIO()
     logging.configure(format="json", stream=stream)
