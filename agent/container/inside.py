@@ -30,7 +30,8 @@ IMAGE = "buildspecd/nothing:1"
 LOOPBACK = "127.0.0.1"
 _NEW_NET = 0x40000000
 _PATIENCE_SECONDS = 60.0
-_BACKLOG = 64
+_BACKLOG = 1024
+"""How many wait to be let in: a build that knocks all the time is not to keep others from the line."""
 _MEMORY = 256 << 20
 _DIRECTORIES = ("usr", "lib", "lib64", "etc", "dev", "proc", "sys", "tmp", "handover")
 _SCRIPT = f"""
@@ -68,12 +69,15 @@ class Inside:
     def _entered(self, container: str, process: int, port: int) -> socket.socket | None:
         """Enter the network of *process*; None where we may not, or where its id means another process to us."""
         try:
-            if container not in Path(f"/proc/{process}/cgroup").read_text():
-                return None
             network = os.open(f"/proc/{process}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
+            try:
+                if container not in Path(f"/proc/{process}/cgroup").read_text():
+                    return None  # now that its network is held: another's process cannot have taken its place since
+            except OSError:
+                return None
             return _listening_in(network, port)
         except PermissionError:
             return None
