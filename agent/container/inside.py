@@ -198,9 +198,9 @@ def _require_image(client: Any) -> None:
 
 def _asked_for(client: Any, agent_id: str, container: str, place: Path, port: int) -> dict[str, Any]:
     """Return the arguments of `create_container`: this host's Python, and nothing that it could do."""
-    programs = {Path("/usr"), Path("/lib"), Path("/lib64"), Path("/etc/ld.so.cache"), Path(sys.base_prefix)}
-    mounts = {str(one): str(one) for one in sorted(programs) if one.exists() and not one.is_relative_to("/usr/")}
-    mounts |= {"/usr": "/usr", str(place): "/handover"}
+    programs = {one for one in ("/lib", "/lib64", "/etc/ld.so.cache") if Path(one).exists()}
+    programs |= {sys.base_prefix} if not Path(sys.base_prefix).is_relative_to("/usr") else set()  # it runs, so it is
+    mounts = {one: one for one in sorted({"/usr", *programs})} | {str(place): "/handover"}
     return {
         "image": IMAGE,
         "entrypoint": [os.path.realpath(sys.executable), "-I", "-S", "-c", _SCRIPT],
