@@ -137,9 +137,18 @@ def test_a_role_that_may_not_be_assumed_ends_the_build_and_one_that_may_reads_it
         reads = ("AmazonSSM.GetParameters", "secretsmanager.GetSecretValue")
         assert sorted(vault.asked) == [(read, key, session) for read in reads], "as the role, and never as the host"
 
+        doctor = json.loads(daemon.cli("doctor", "--json", "--project", green["projectName"]).stdout)
+        seen = [
+            check["status"] for check in doctor["checks"] if check["name"] == f"variables of {green['projectName']}"
+        ]
+        assert seen == ["ok", "ok"], doctor
+        asked = [check for check in doctor["checks"] if check["name"].startswith("permission Read")]
+        assert asked == [], f"nothing that the host itself has to be allowed: {asked}"
+        assert all(who.startswith("ASIAFAKE") for _, who, _ in vault.asked)
+
         alone = daemon.build(daemon.inline(busybox, says, environment=members["environment"]))
         assert "AccessDeniedException" in failure(alone)[2], f"the host's own keys open nothing here: {alone}"
-        assert {who for _, who, _ in vault.asked} == {key, CREDENTIALS["AWS_ACCESS_KEY_ID"]}
+        assert vault.asked[-1][1] == CREDENTIALS["AWS_ACCESS_KEY_ID"]
 
 
 def test_a_local_build_says_that_it_does_not_assume_the_role(new_daemon: Callable[..., Daemon], busybox: str) -> None:
