@@ -7,16 +7,19 @@ from functools import lru_cache, partial
 
 from agent.app.measures import probes
 from agent.app.pipelines import action_type
-from agent.aws import Aws
+from agent.aws import Aws, AwsRefused
 from agent.container.image import RegistryLogins, ecr_registry
 from agent.daemon.checks import host, network, trials
 from agent.daemon.checks.check import Check, Progress, Question, examine
 from agent.daemon.checks.clock import clock
 from agent.daemon.checks.needs import Account, Need, Told, key_arn, log_group, needs, places
 from agent.daemon.checks.permissions import Hasty, permissions, whoami, with_role
+from agent.daemon.checks.roles import wish_of
+from agent.daemon.intake import Identity
+from agent.environment.roles import AssumedRoles
 from agent.environment.secrets_manager import SecretsManager
 from agent.environment.ssm import ParameterStore
-from agent.errors import AwsUnavailable, BuildspecdError
+from agent.errors import AwsUnavailable, BuildspecdError, RoleRefused
 from agent.kit.clock import SystemClock
 from agent.kit.heed import begun
 from agent.model.project import Project
@@ -25,6 +28,7 @@ from agent.triggers.codepipeline.actiontype import ActionTypes
 from agent.triggers.sqs import Queue
 
 _WHO_SECONDS = 5.0
+_READING = {"PARAMETER_STORE": "ssm:GetParameters", "SECRETS_MANAGER": "secretsmanager:GetSecretValue"}
 _REMEDY = (
     "check the instance role, aws.endpoint_url, the network and the proxy; aws sts get-caller-identity asks the same"
 )
@@ -142,13 +146,7 @@ def _of_projects(
         if (group := log_group(project)) is not None:
             lines = next((need for need in own if "logs:PutLogEvents" in need.actions), None)
             yield Question(name, partial(trials.log_group, name, group, aws, lines))
-        for kind, read, action in (
-            ("PARAMETER_STORE", ParameterStore(aws), "ssm:GetParameters"),
-            ("SECRETS_MANAGER", SecretsManager(aws), "secretsmanager:GetSecretValue"),
-        ):
-            if references := _references(project, kind):
-                name, own_ones = f"variables of {project.name}", [need for need in own if action in need.actions]
-                yield Question(name, partial(trials.values, name, read, references, own_ones))
+        yield from _of_variables(project, aws, own)
         if ecr_registry(project.environment.image):
             name = f"image of {project.name}"
             yield Question(name, partial(_image, name, project.environment.image, logins))
@@ -164,7 +162,37 @@ def _pipeline(settings: Settings, aws: Aws) -> Iterator[Check]:
         yield Check(f"pipeline {found.name}", "ok" if found.ok else "fail", found.message, found.remedy)
 
 
+def _of_variables(project: Project, aws: Aws, own: Sequence[Need]) -> Iterator[Question]:
+    for kind, action in _READING.items():
+        needed = [need for need in own if action in need.actions]
+        if references := _variables(project, kind):
+            name = f"variables of {project.name}"
+            yield Question(name, partial(_values, name, project, aws, kind, references, needed))
+        if kind == "SECRETS_MANAGER" and (given := project.environment.registry_credential):
+            name = f"registry of {project.name}"
+            yield Question(name, partial(trials.values, name, SecretsManager(aws), [given.credential], needed))
+
+
+def _values(
+    name: str, project: Project, aws: Aws, kind: str, references: Sequence[str], needs: Sequence[Need]
+) -> Iterator[Check]:
+    """Whether variables can be read by whoever reads them for a build: the service role, where there is one."""
+    if role := project.service_role:
+        assumed = AssumedRoles(aws)
+        try:
+            aws = assumed.through(assumed(wish_of(project, role, Identity(aws.region, aws.account).arn)))
+        except (AwsRefused, RoleRefused):
+            yield Check(name, "skipped", f"they are read as {role}, which cannot be assumed")
+            return
+    read = ParameterStore(aws) if kind == "PARAMETER_STORE" else SecretsManager(aws)
+    yield from trials.values(name, read, references, () if role else needs)
+
+
+def _variables(project: Project, kind: str) -> list[str]:
+    given = (variable.value for variable in project.environment.environment_variables if variable.type == kind)
+    return list(dict.fromkeys(given))
+
+
 def _references(project: Project, kind: str) -> list[str]:
-    given = [variable.value for variable in project.environment.environment_variables if variable.type == kind]
-    registry = project.environment.registry_credential
-    return list(dict.fromkeys([*given, registry.credential] if registry and kind == "SECRETS_MANAGER" else given))
+    registry = project.environment.registry_credential if kind == "SECRETS_MANAGER" else None
+    return [*_variables(project, kind), *([registry.credential] if registry else ())]

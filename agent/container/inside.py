@@ -30,7 +30,8 @@ IMAGE = "buildspecd/nothing:1"
 LOOPBACK = "127.0.0.1"
 _NEW_NET = 0x40000000
 _PATIENCE_SECONDS = 60.0
-_BACKLOG = 64
+_BACKLOG = 1024
+"""How many wait to be let in: a build that knocks all the time is not to keep others from the line."""
 _MEMORY = 256 << 20
 _DIRECTORIES = ("usr", "lib", "lib64", "etc", "dev", "proc", "sys", "tmp", "handover")
 _SCRIPT = f"""
@@ -68,12 +69,15 @@ class Inside:
     def _entered(self, container: str, process: int, port: int) -> socket.socket | None:
         """Enter the network of *process*; None where we may not, or where its id means another process to us."""
         try:
-            if container not in Path(f"/proc/{process}/cgroup").read_text():
-                return None
             network = os.open(f"/proc/{process}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
         try:
+            try:
+                if container not in Path(f"/proc/{process}/cgroup").read_text():
+                    return None  # now that its network is held: another's process cannot have taken its place since
+            except OSError:
+                return None
             return _listening_in(network, port)
         except PermissionError:
             return None
@@ -194,9 +198,9 @@ def _require_image(client: Any) -> None:
 
 def _asked_for(client: Any, agent_id: str, container: str, place: Path, port: int) -> dict[str, Any]:
     """Return the arguments of `create_container`: this host's Python, and nothing that it could do."""
-    programs = {Path("/usr"), Path("/lib"), Path("/lib64"), Path("/etc/ld.so.cache"), Path(sys.base_prefix)}
-    mounts = {str(one): str(one) for one in sorted(programs) if one.exists() and not one.is_relative_to("/usr/")}
-    mounts |= {"/usr": "/usr", str(place): "/handover"}
+    programs = {one for one in ("/lib", "/lib64", "/etc/ld.so.cache") if Path(one).exists()}
+    programs |= {sys.base_prefix} if not Path(sys.base_prefix).is_relative_to("/usr") else set()  # it runs, so it is
+    mounts = {one: one for one in sorted({"/usr", *programs})} | {str(place): "/handover"}
     return {
         "image": IMAGE,
         "entrypoint": [os.path.realpath(sys.executable), "-I", "-S", "-c", _SCRIPT],

@@ -8,6 +8,7 @@ then it says so.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import threading
@@ -31,6 +32,7 @@ _EXEC_SECONDS = 3.0
 _ENGINE_SECONDS = 10.0
 _LONGEST = 1 << 18
 _HOPS = {"name": Hop.NAME, "route": Hop.ROUTE, "refused": Hop.REFUSED, "silence": Hop.SILENCE, "other": Hop.OTHER}
+_MILLISECONDS = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 _SCRIPT = Path(__file__).with_name("lookout.sh")
 
 
@@ -187,19 +189,19 @@ def surveyed(targets: Sequence[str], printed: str, patience: float) -> Survey | 
     """Return what lookout.sh printed, which comes from an image that nobody vouches for; None: it has no tool. Pure."""
     rows = [line.split("\t") for line in printed.splitlines()]
     servers = next((row[1] for row in rows if row[0] == "servers" and len(row) > 1), "")
+    servers = " and ".join(word for word in servers[:200].split() if resolver.is_address(word))
     told = {row[0]: row for row in rows if len(row) == 5}
     if not told:
         return None
-    return Survey(tuple(_answer(target, told.get(target), patience) for target in targets), servers[:200])
+    return Survey(tuple(_answer(target, told.get(target), patience) for target in targets), servers)
 
 
 def _answer(target: str, row: Sequence[str] | None, patience: float) -> Answer:
     if row is None:
         return Answer(target, hop=Hop.SILENCE, said=f"nothing comes back within {patience:g} s")
     _, word, address, spent, said = (text[:500] for text in row)
+    address = address if resolver.is_address(address) else ""  # it becomes part of commands that are recommended
+    said = "".join(letter if letter.isprintable() else " " for letter in said)
     if word == "ok":
-        try:
-            return Answer(target, address, float(spent) / 1000 if spent else None)
-        except ValueError:
-            return Answer(target, address)
+        return Answer(target, address, float(spent) / 1000 if _MILLISECONDS.fullmatch(spent) else None)
     return Answer(target, address, hop=_HOPS.get(word, Hop.OTHER), said=said)

@@ -1,11 +1,14 @@
 """Counter: where builds fetch their credentials, by HTTP on loopback; a few lines of it, for hostile callers.
 
-One thread serves every caller: none can keep others waiting, and the oldest is shown out when too many stand there.
+One thread serves every caller: none can keep others waiting. When too many stand there, the oldest is shown out, of
+those who have not shown a token that is right if there are any. At each look every door lets in a few who wait before
+it, so a crowd before one is not in the way at another.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import selectors
 import socket
@@ -26,6 +29,8 @@ WAIT_SECONDS = 1.5
 """How long a caller waits for credentials that are being fetched; SDKs give up after 2 seconds."""
 _LOOK_SECONDS = 0.05
 _IDLE_SECONDS = 1.0
+_AT_A_TIME = 64
+_OUT_OF_HANDLES_SECONDS = 0.05
 _WORDS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 503: "Later"}
 
 
@@ -102,6 +107,7 @@ class Counter:
         """Close every socket."""
         with self._lock:
             for listener in self._listeners:
+                self._selector.unregister(listener)  # who opens one later may get the same number
                 listener.close()
             self._listeners.clear()
 
@@ -115,15 +121,23 @@ class Counter:
             self._welcome(line)
 
     def _welcome(self, listener: socket.socket) -> None:
-        try:
-            line, _ = listener.accept()
-        except OSError:  # it hung up, or the listener was closed, or there are no file handles left
-            return
-        line.setblocking(False)
-        if len(self._callers) >= MOST_CALLERS:
-            self._show_out(min(self._callers.values(), key=lambda one: one.since))
-        self._callers[line] = _Caller(line, self._listeners.get(listener), self._clock.monotonic())
-        self._selector.register(line, selectors.EVENT_READ)
+        with self._lock:
+            if listener not in self._listeners:
+                return  # closed since it rang: whose it was is not known any more
+            room = self._listeners[listener]
+        for _ in range(_AT_A_TIME):
+            try:
+                line, _ = listener.accept()
+            except OSError as error:  # nobody is left, or hung up, or the listener was closed meanwhile
+                if error.errno in (errno.EMFILE, errno.ENFILE):
+                    self._clock.wait(_OUT_OF_HANDLES_SECONDS, StopToken())  # it goes on ringing
+                return
+            line.setblocking(False)
+            if len(self._callers) >= MOST_CALLERS:
+                self._show_out(min(self._callers.values(), key=lambda one: (one.asks is not None, one.since)))
+            caller = self._callers[line] = _Caller(line, room, self._clock.monotonic())
+            self._selector.register(line, selectors.EVENT_READ)
+            self._listen_to(caller)  # most have said it all by now
 
     def _listen_to(self, caller: _Caller) -> None:
         try:

@@ -12,10 +12,11 @@ import secrets
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from agent.environment.roles import RoleKeys, RoleWish
 from agent.errors import BuildspecdError, EngineUnavailable
 from agent.kit.clock import Clock
 from agent.kit.files import write_atomic
+from agent.kit.heed import LOOK_SECONDS, Errand, begun, heed, patiently
 from agent.kit.logging import get_logger
 from agent.kit.service import StopToken
 
@@ -35,6 +37,10 @@ RENEW_SECONDS = 20 * 60.0
 _TURN_SECONDS = 5.0
 _RETRY_SECONDS = 30.0
 _LEAST_SECONDS = 60.0
+_HANDS = 8
+"""How many builds are looked after at once: what hangs for one of them keeps no other waiting."""
+_GLANCE_SECONDS = 1.0
+"""How long a turn waits for those who are busy; the next one finds them again."""
 _PORTS = range(20_000, 32_000)
 """Below those that kernels hand out: nobody has one by chance while the daemon is away."""
 _FILE = "role.json"
@@ -91,8 +97,9 @@ class _Session:
     due: float = 0.0
     adopted: bool = False
     """Whether an earlier daemon admitted it: nobody else opens its socket."""
-    container: str = ""
     trouble: str = ""
+    errand: Errand[None] | None = None
+    """Who looks after it aside; nobody else does until that is over."""
     busy: threading.Lock = field(default_factory=threading.Lock)
     door: threading.Lock = field(default_factory=threading.Lock)
 
@@ -125,6 +132,7 @@ class RoleDesk:
         self._taken_up = False
         self._counter = Counter(self._answer, clock)
         self._keeper: threading.Thread | None = None
+        self._doormen, self._messengers = threading.Semaphore(_HANDS), threading.Semaphore(_HANDS)
 
     def admit(self, wish: RoleWish, network: str) -> Pass:
         """Return the pass of a build, made with its credentials unless it has one.
@@ -136,10 +144,13 @@ class RoleDesk:
         return session.given
 
     def enter(self, wish: RoleWish, container: str) -> None:
-        """Serve the build in the network of its *container*, which was started. Raises `EngineUnavailable`."""
+        """Serve the build in the network of its *container*, which was started. Raises `EngineUnavailable`.
+
+        A container that was started once more has another network than before.
+        """
         session = self._known(wish.session)
         if session is not None and session.given.inside:
-            self._enter(session, container)
+            self._enter(session, container, anew=True)
 
     def aws_of(self, wish: RoleWish, network: str) -> Aws:
         """Return clients that are let in as the role is. Raises as `admit`."""
@@ -152,28 +163,56 @@ class RoleDesk:
 
     def run(self, stop: StopToken) -> None:
         """Serve, and renew credentials in time, until *stop*."""
-        if self._keeper is None or not self._keeper.is_alive():
-            self._keeper = threading.Thread(target=self._counter.run, args=(stop,), name="roles-counter", daemon=True)
-            self._keeper.start()
         while not stop.is_set:
+            if self._keeper is None or not self._keeper.is_alive():
+                run = partial(self._counter.run, stop)
+                self._keeper = threading.Thread(target=run, name="roles-counter", daemon=True)
+                self._keeper.start()
             self.turn()
             self._clock.wait(_TURN_SECONDS, stop)
         self._counter.wake()
-        self._keeper.join()
+        if self._keeper is not None:
+            self._keeper.join()
         self._counter.shut()
 
     def turn(self) -> None:
-        """Take up the builds of an earlier daemon, fetch what is due, and forget builds that are gone."""
+        """Take up the builds of an earlier daemon, fetch what is due, and forget builds that are gone.
+
+        Each is looked after aside: neither an STS nor an engine that hangs for one build is in the way of the others.
+        """
         for given, file in self._found():
             with self._lock:
                 self._sessions.setdefault(given.wish.session, _Session(given, file, adopted=True))
+        until = self._clock.monotonic() + _GLANCE_SECONDS
         for session in self._all():
             if not session.file.exists():
                 self._leave(session.given.wish.session)
-                continue
-            self._be_there(session)
-            if self._clock.monotonic() >= session.due and (session.keys is None or self._wears_out(session.keys)):
+            elif session.errand is None and (self._lacks_door(session) or self._is_due(session)):
+                session.errand = begun(partial(self._look_after, session), "role")
+        for session in self._all():
+            if (errand := session.errand) and errand.over.wait(max(0.0, until - self._clock.monotonic())):
+                session.errand = None
+                errand.answer()  # what nobody expected is raised here
+
+    def _look_after(self, session: _Session) -> None:
+        if self._lacks_door(session):
+            with self._doormen:
+                self._be_there(session)
+        if self._is_due(session):
+            with self._messengers:
                 self._renew(session)
+
+    def _lacks_door(self, session: _Session) -> bool:
+        """Whether nobody listens where the build asks; inside of its container only its route opens the first one."""
+        given = session.given
+        if given.inside:
+            return session.adopted and not self._counter.listens_for(given.wish.session)
+        with self._lock:
+            return given.port not in self._ports
+
+    def _is_due(self, session: _Session) -> bool:
+        worn = session.keys is None or self._wears_out(session.keys)
+        return worn and self._clock.monotonic() >= session.due
 
     def _session(self, wish: RoleWish, network: str) -> _Session:
         if (known := self._known(wish.session)) is not None and known.given.wish == wish:
@@ -192,7 +231,7 @@ class RoleDesk:
 
     def _have_keys(self, session: _Session) -> RoleKeys:
         """Return credentials that hold: newer ones where these wear out, and STS gives some."""
-        with session.busy:
+        with _held(session.busy):
             known = session.keys
             if known is not None and not self._wears_out(known):
                 return known
@@ -206,16 +245,17 @@ class RoleDesk:
                 return known
             return session.keys
 
-    def _enter(self, session: _Session, container: str) -> None:
+    def _enter(self, session: _Session, container: str, *, anew: bool) -> None:
         whose = session.given.wish.session
-        with session.door:
+        with _held(session.door):
             if not container:
                 raise EngineUnavailable("its container is not there", hint="was it removed?")
-            if session.container != container or not self._counter.listens_for(whose):
-                listener = self._inside.listen(container, session.given.port)
+            if self._counter.listens_for(whose) and not anew:
+                return
+            self._counter.close(whose)  # its port may be that of this very container
+            self._counter.open(patiently(lambda: self._inside.listen(container, session.given.port)), whose)
+            if self._known(whose) is not session:  # the build has ended meanwhile
                 self._counter.close(whose)
-                self._counter.open(listener, whose)
-                session.container = container
 
     def _renew(self, session: _Session) -> None:
         wish = session.given.wish
@@ -233,8 +273,8 @@ class RoleDesk:
         try:
             if not given.inside:
                 self._listen_on(given.port)
-            elif session.adopted and not self._counter.listens_for(given.wish.session):
-                self._enter(session, self._find(given.wish.build) or "")
+            else:
+                self._enter(session, self._find(given.wish.build) or "", anew=False)
         except (OSError, BuildspecdError) as error:
             if session.trouble != str(error):
                 session.trouble = str(error)
@@ -305,10 +345,23 @@ def _any_port() -> int:
 def _read(file: Path) -> Pass | None:
     try:
         document = json.loads(file.read_bytes())
-        given = Pass(**{**document, "wish": RoleWish(**document["wish"])})
+        wish, port = RoleWish(**document["wish"]), int(document["port"])
+        given = Pass(**{**document, "wish": wish, "port": port, "inside": bool(document["inside"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    return replace(given, port=int(given.port))
+    words = (given.token, *asdict(wish).values())
+    return given if 0 < port < 65536 and all(isinstance(word, str) and word for word in words) else None
+
+
+@contextmanager
+def _held(lock: threading.Lock) -> Iterator[None]:
+    """Hold *lock*; who waits for it ends as soon as its build is to end."""
+    while not lock.acquire(timeout=LOOK_SECONDS):
+        heed()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _build_in(path: str) -> str:

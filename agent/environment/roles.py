@@ -14,6 +14,7 @@ from agent.model.build import Build
 
 SESSION_SECONDS = 3600
 """How long credentials hold. AWS gives no more where a role assumes a role, and the host's own is one."""
+_WHO_SECONDS = 5.0
 TAGS = ("buildspecd:project", "buildspecd:build")
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
 _ASSUMED = re.compile(r"arn:(?P<partition>aws[a-z-]*):sts::(?P<account>\d{12}):assumed-role/(?P<name>[^/]+)/.+")
@@ -99,7 +100,8 @@ class AssumedRoles:
             return f"check serviceRole of project {wish.project}"
         try:
             with translated("sts:GetCallerIdentity"):
-                caller = role_of(str(self._aws.client("sts").get_caller_identity()["Arn"]))
+                sts = self._aws.client("sts", attempts=1, patience=_WHO_SECONDS)
+                caller = role_of(str(patiently(sts.get_caller_identity)["Arn"]))
         except BuildspecdError:
             caller = "ARN-OF-THE-ROLE-OF-THIS-HOST"
         return remedy(wish, caller)

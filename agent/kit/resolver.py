@@ -6,6 +6,7 @@ AAAA over UDP, as RFC 1035 has it, and no more than that.
 
 from __future__ import annotations
 
+import re
 import secrets
 import select
 import socket
@@ -27,6 +28,7 @@ _PATIENCE_SECONDS = 2.0
 _NO_NAME = 3
 _CODES = {1: "FORMERR", 2: "SERVFAIL", 4: "NOTIMP", 5: "REFUSED"}
 _HEAD = struct.Struct(">HHHHHH")
+_ZONE = re.compile(r"[A-Za-z0-9_.-]*")
 _RECORD = struct.Struct(">HHIH")
 
 
@@ -56,20 +58,20 @@ def read(resolv_conf: str, hosts: str) -> NameService:
     search: tuple[str, ...] = ()
     ndots = 1
     for words in _lines(resolv_conf):
-        if words[0] == "nameserver" and len(words) > 1 and _is_address(words[1]):
+        if words[0] == "nameserver" and len(words) > 1 and is_address(words[1]):
             servers.append(words[1])
         elif words[0] in ("search", "domain"):
             search = tuple(word.rstrip(".") for word in words[1:])
         elif words[0] == "options":
             given = [word[6:] for word in words if word.startswith("ndots:") and word[6:].isdecimal()]
             ndots = min(int(given[-1]), 15) if given else ndots
-    pairs = [(name.lower(), words[0]) for words in _lines(hosts) if _is_address(words[0]) for name in words[1:]]
+    pairs = [(name.lower(), words[0]) for words in _lines(hosts) if is_address(words[0]) for name in words[1:]]
     return NameService(tuple(servers[:_MOST_SERVERS]), search, ndots, tuple(pairs))
 
 
 def resolve(name: str, service: NameService, open_socket: OpenSocket, until: float) -> list[str]:
     """Return the addresses of *name*, IPv4 first; *until* is a time of `time.monotonic`. Raises `Nameless`."""
-    if _is_address(name):
+    if is_address(name):
         return [name]
     lower = name.lower().rstrip(".")
     if known := [address for known, address in service.hosts if known == lower]:
@@ -94,12 +96,14 @@ def _lines(text: str) -> Iterator[list[str]]:
             yield words
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether *text* is an IP address; a zone may follow a `%`. Pure."""
+    address, _, zone = text.partition("%")
     try:
-        ip_address(text.partition("%")[0])
+        ip_address(address)
     except ValueError:
         return False
-    return True
+    return _ZONE.fullmatch(zone) is not None
 
 
 def _candidates(name: str, service: NameService) -> list[str]:

@@ -14,6 +14,7 @@ from agent.container.lookout import Survey
 from agent.errors import PreflightFailed
 from agent.kit.dial import Answer, Hop
 from agent.kit.heed import LOOK_SECONDS, begun, patiently
+from agent.kit.resolver import is_address
 from agent.model.cause import Cause
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ def hint(answer: Answer, servers: str, network: str) -> str:
     if network == "none":
         return "agent.network is none, so the build reaches nothing: choose another, or drop agent.preflight"
     advice = _HINTS[hop].format(host=host.strip("[]"), port=port, address=answer.address or host.strip("[]"))
-    if hop is Hop.NAME and servers:
-        advice = f"{advice} @{servers.split()[0]}"
+    if hop is Hop.NAME and (asked := next((word for word in servers.split() if is_address(word)), "")):
+        advice = f"{advice} @{asked}"
     if network != "host":
         advice = f"{advice} (this was tried from the Docker network {network})"
     return advice

@@ -10,6 +10,7 @@ import pytest
 
 from agent.container.lookout import DockerLookout, Survey, from_host, surveyed
 from agent.kit.dial import Answer, Hop
+from agent.pipeline.preflight import described, hint
 from tests import images
 
 pytestmark = pytest.mark.docker
@@ -114,3 +115,16 @@ def test_what_a_hostile_image_prints_is_an_answer_at_most() -> None:
     assert (survey.answers[1].hop, len(survey.answers[1].said)) == (Hop.OTHER, 500)
     assert survey.answers[2].hop is Hop.SILENCE
     assert surveyed(["a:1"], "servers\t\nnone\n", 5) is None
+
+
+@pytest.mark.parametrize("word", [" ", "1.1.1.1;reboot", "$(reboot)", "fe80::1%$(reboot)", "\x1b[2J"])
+def test_what_a_hostile_image_prints_becomes_no_part_of_a_command_that_is_recommended(word: str) -> None:
+    told = f"servers\t{word}\nb:1\tname\t{word}\tinf\tno \x1b[2J{word}\nc:1\troute\t{word}\t\t\nd:1\tok\t\tinf\t\n"
+    survey = surveyed(["b:1", "c:1", "d:1"], told, 5)
+    assert survey is not None
+    for answer in survey.answers[:2]:
+        advice = hint(answer, survey.servers, "bridge")
+        assert "reboot" not in advice, advice
+        assert advice.isprintable(), advice
+        assert described(answer).isprintable()
+    assert described(survey.answers[2]) == "d:1 answers"

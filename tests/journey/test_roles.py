@@ -11,7 +11,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.fakes.sts import sts_service
-from tests.journey.cloud import ACCOUNT, Cloud
+from tests.fakes.vault import vault_service
+from tests.journey.cloud import ACCOUNT, CREDENTIALS, Cloud
 from tests.journey.daemon import Daemon, Json, buildspec, failure
 from tests.journey.waiting import until
 
@@ -104,12 +105,13 @@ def _answered(uri: str, token: str) -> Json | None:
     return document if status == 200 else None
 
 
-def test_a_role_that_may_not_be_assumed_ends_the_build_with_the_statement_that_is_missing(
+def test_a_role_that_may_not_be_assumed_ends_the_build_and_one_that_may_reads_its_variables(
     new_daemon: Callable[..., Daemon], aws: Cloud, busybox: str
 ) -> None:
-    with sts_service() as sts:
+    with sts_service() as sts, vault_service() as vault:
         sts.denies = True
-        daemon = new_daemon(environment={**aws.environment, **sts.environment}).start()
+        vault.opens, vault.values = "ASIAFAKE", {"/web/password": "parameter-1", "web/key": '{"key": "secret-1"}'}
+        daemon = new_daemon(environment={**aws.environment, **sts.environment, **vault.environment}).start()
         refused = daemon.build(daemon.inline(busybox, "echo never", serviceRole=ROLE))
         assert failure(refused)[:2] == ("PROVISIONING", "ROLE_REFUSED"), refused
         log = daemon.text(refused)
@@ -121,12 +123,32 @@ def test_a_role_that_may_not_be_assumed_ends_the_build_with_the_statement_that_i
         daemon.assert_nothing_left(refused)
 
         sts.denies = False
-        green = daemon.build(
-            daemon.inline(busybox, ASK.replace("$1", "-"), serviceRole=ROLE, agent={"network": "none"})
-        )
+        variables = [
+            {"name": "PASSWORD", "value": "/web/password", "type": "PARAMETER_STORE"},
+            {"name": "KEY", "value": "web/key:key", "type": "SECRETS_MANAGER"},
+        ]
+        members = {"agent": {"network": "none"}, "environment": {"environmentVariables": variables}}
+        says = '[ "$PASSWORD $KEY" = "parameter-1 secret-1" ]'
+        green = daemon.build(daemon.inline(busybox, says, ASK.replace("$1", "-"), serviceRole=ROLE, **members))
         assert green["buildStatus"] == "SUCCEEDED", daemon.text(green)
         assert f'"RoleArn": "{ROLE}"' in daemon.text(green)
         assert sts.asked[-1]["RoleSessionName"] == green["id"].partition(":")[2]
+        key, session = f"ASIAFAKE{len(sts.asked):08}", f"session-{len(sts.asked)}"
+        reads = ("AmazonSSM.GetParameters", "secretsmanager.GetSecretValue")
+        assert sorted(vault.asked) == [(read, key, session) for read in reads], "as the role, and never as the host"
+
+        doctor = json.loads(daemon.cli("doctor", "--json", "--project", green["projectName"]).stdout)
+        seen = [
+            check["status"] for check in doctor["checks"] if check["name"] == f"variables of {green['projectName']}"
+        ]
+        assert seen == ["ok", "ok"], doctor
+        asked = [check for check in doctor["checks"] if check["name"].startswith("permission Read")]
+        assert asked == [], f"nothing that the host itself has to be allowed: {asked}"
+        assert all(who.startswith("ASIAFAKE") for _, who, _ in vault.asked)
+
+        alone = daemon.build(daemon.inline(busybox, says, environment=members["environment"]))
+        assert "AccessDeniedException" in failure(alone)[2], f"the host's own keys open nothing here: {alone}"
+        assert vault.asked[-1][1] == CREDENTIALS["AWS_ACCESS_KEY_ID"]
 
 
 def test_a_local_build_says_that_it_does_not_assume_the_role(new_daemon: Callable[..., Daemon], busybox: str) -> None:

@@ -205,7 +205,8 @@ def _source(source: Source, who: str, account: Account) -> Iterator[Need]:
 
 
 def _variables(project: Project, account: Account) -> Iterator[Need]:
-    for variable in project.environment.environment_variables:
+    """Yield what this host reads for *project*: variables are the service role's to read, where there is one."""
+    for variable in () if project.service_role else project.environment.environment_variables:
         if variable.type == "PARAMETER_STORE":
             yield Need("ReadParameters", ("ssm:GetParameters",), parameter_arn(variable.value, account), project.name)
         elif variable.type == "SECRETS_MANAGER":

@@ -33,6 +33,11 @@ def guard_check(guard: BuildGuard, reached: Callable[[], str] | None) -> Check:
     return Check("imds guard", "fail" if guard.wanted == "require" else "warn", problem, REMEDY)
 
 
+def wish_of(project: Project, role: str, arn: Callable[[str], str]) -> RoleWish:
+    """Return what `doctor` assumes the service *role* of *project* with; *arn* names a project. Pure."""
+    return RoleWish(role, project.name, f"{project.name}:doctor", _SESSION, arn(f"project/{project.name}"))
+
+
 def role_checks(
     projects: Sequence[Project], arn: Callable[[str], str], assume: Callable[[RoleWish], object]
 ) -> Iterator[Check]:
@@ -40,15 +45,8 @@ def role_checks(
     for project in projects:
         if project.service_role:
             title = f"role of {project.name}"
-            wish = RoleWish(
-                project.service_role,
-                project.name,
-                f"{project.name}:doctor",
-                _SESSION,
-                arn(f"project/{project.name}"),
-            )
             try:
-                assume(wish)
+                assume(wish_of(project, project.service_role, arn))
             except BuildspecdError as error:
                 yield Check(title, "fail", error.message, error.hint)
             else:

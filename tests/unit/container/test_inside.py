@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,6 +67,48 @@ def test_a_port_that_the_build_has_itself_is_said_to_be_the_trouble(container: s
     inside = Inside("inside", room, enter=enter)
     with inside.listen(container, 23457), pytest.raises(EngineUnavailable, match="port 23457"):
         inside.listen(container, 23457)
+
+
+AS_THE_UNIT_DOES = """
+import os, sys
+from pathlib import Path
+from agent.container.docker import connect
+from agent.container.inside import Inside
+container, room = sys.argv[1:]
+with_all_that_is_loaded_late = connect(None, 30.0).inspect_container(container)
+os.setgroups([os.stat("/var/run/docker.sock").st_gid])
+os.setgid(65534)
+os.setuid(65534)
+status = Path("/proc/self/status").read_text()
+print(int(status.partition("CapEff:")[2].split()[0], 16))
+with Inside("inside-unit", Path(room)).listen(container, 23459) as listener:
+    print("listens", flush=True)
+    listener.settimeout(60)
+    line, _ = listener.accept()
+    line.settimeout(60)
+    print(line.recv(64).decode().strip())
+"""
+
+
+def test_a_daemon_that_is_not_root_and_only_in_the_group_of_docker_gets_its_socket_as_well(
+    container: str, room: Path
+) -> None:
+    where = Path("/var/run/docker.sock")
+    if os.geteuid() != 0 or os.environ.get("DOCKER_HOST") or not where.is_socket():
+        pytest.skip("takes root, to become somebody else, and the engine at its usual socket")
+    if where.stat().st_mode & 0o060 != 0o060:
+        pytest.skip(f"the group of {where} may not use it")
+    room.mkdir(mode=0o700)
+    os.chown(room, 65534, 65534)
+    command = [sys.executable, "-c", AS_THE_UNIT_DOES, container, str(room)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as daemon:
+        assert daemon.stdout is not None
+        said = [daemon.stdout.readline(), daemon.stdout.readline()]
+        if said[1]:
+            docker("exec", "--detach", container, *ASK[:2], ASK[2].replace("23456", "23459"))
+        out, err = daemon.communicate(timeout=120)
+    assert [*said, out] == ["0\n", "listens\n", "from inside\n"], err
+    assert docker("ps", "--all", "--quiet", "--filter", "label=buildspecd.agent=inside-unit") == ""
 
 
 def test_a_container_that_is_gone_or_has_ended_is_told_as_such(room: Path) -> None:

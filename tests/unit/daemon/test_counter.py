@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 import pytest
 
+from agent.container.inside import listening
 from agent.daemon.counter import MOST_CALLERS, Answer, Counter, Question
 from agent.kit.clock import SystemClock
 from agent.kit.service import StopToken
 from tests.fakes.serving import free_listener, running
+from tests.journey.waiting import until
 
 GOOD = b"GET /a HTTP/1.1\r\nHost: x\r\nauthorization: t\r\nAccept: application/json\r\n\r\n"
 
@@ -39,7 +44,7 @@ class Desk:
         self.counter.shut()
 
     def door(self, room: str | None = None) -> int:
-        listener = free_listener()
+        listener = listening(0)
         port = int(listener.getsockname()[1])
         self.counter.open(listener, room)
         return port
@@ -99,6 +104,51 @@ def test_callers_who_say_nothing_keep_nobody_waiting_and_the_oldest_is_shown_out
     finally:
         for line in silent:
             line.close()
+
+
+def test_who_has_shown_a_right_token_is_not_shown_out_for_a_crowd_that_says_nothing(desk: Desk) -> None:
+    desk.clerk.ready = False
+    port = desk.door()
+    with socket.create_connection(("127.0.0.1", port), 60) as line, ExitStack() as crowd:
+        line.sendall(GOOD)
+        until(lambda: desk.clerk.asked, "the question")
+        for _ in range(MOST_CALLERS + 8):
+            crowd.enter_context(socket.create_connection(("127.0.0.1", port), 60))
+        desk.clerk.ready = True
+        assert line.recv(1024).startswith((b"HTTP/1.1 200", b"HTTP/1.1 503"))
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_while_one_knocks_without_end_the_others_are_served(desk: Desk, same: bool) -> None:
+    ours = desk.door()
+    theirs = ours if same else desk.door("theirs")
+    knocks = f"""
+import collections, socket
+lines = collections.deque(maxlen=100)
+while True:
+    line = socket.socket()
+    line.setblocking(False)
+    line.connect_ex(("127.0.0.1", {theirs}))
+    lines.append(line)
+"""
+    with subprocess.Popen([sys.executable, "-I", "-S", "-c", knocks]) as crowd:
+        try:
+            served = [say(ours, GOOD) for _ in range(20)]
+            assert all(answer.startswith(b"HTTP/1.1 200") for answer in served), served
+            assert crowd.poll() is None, "it went on to the end"
+        finally:
+            crowd.kill()
+
+
+def test_a_door_that_is_opened_after_closing_time_is_in_nobodys_way() -> None:
+    counter, stop = Counter(Clerk(), SystemClock()), StopToken()
+    for _ in range(3):  # each gets the number of the one before
+        counter.open(free_listener(), "room")
+        counter.shut()
+    counter.open(free_listener(), "room")
+    stop.set()
+    counter.run(stop)
+    counter.shut()
 
 
 def test_who_asks_before_the_credentials_are_there_waits_and_is_then_told_to_come_again(desk: Desk) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import socket
 import stat
+import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from agent.daemon.roles import Pass, RoleDesk
 from agent.environment.roles import RoleKeys, RoleWish
 from agent.errors import AwsUnavailable, EngineUnavailable, RoleRefused
 from agent.kit.clock import SystemClock
+from agent.kit.heed import begun, heeding
 from tests.fakes.serving import running
 from tests.journey.waiting import until
 
@@ -49,8 +51,15 @@ class FakeSts:
     clock: Clock
     given: int = 0
     trouble: Exception | None = None
+    hangs: dict[str, threading.Event] = field(default_factory=dict)
+    """By build: what its answer waits for."""
+    asked: threading.Event = field(default_factory=threading.Event)
+    """Whether one of these has been asked for."""
 
     def __call__(self, wish: RoleWish) -> RoleKeys:
+        if (held := self.hangs.get(wish.build)) is not None:
+            self.asked.set()
+            held.wait(120)
         if self.trouble is not None:
             raise self.trouble
         self.given += 1
@@ -67,11 +76,13 @@ class FakeInside:
 
     opened: list[tuple[str, int]] = field(default_factory=list)
     trouble: Exception | None = None
+    meanwhile: Callable[[], object] = lambda: None
 
     def listen(self, container: str, port: int) -> socket.socket:
         self.opened.append((container, port))
         if self.trouble is not None:
             raise self.trouble
+        self.meanwhile()
         return listening(port)
 
 
@@ -151,7 +162,7 @@ def test_after_a_restart_the_same_address_and_token_go_on_working(world: World, 
         assert desk.admit(wish(1), network) == given
         desk.enter(wish(1), "c1")  # the route may come by, too
         assert key(given) == "ASIA2"
-    assert len(world.inside.opened) == (0 if network == "host" else 2)
+    assert len(world.inside.opened) == (0 if network == "host" else 3)
 
 
 def test_a_build_that_is_taken_up_by_its_route_before_the_desk_looks_is_served_all_the_same(world: World) -> None:
@@ -173,6 +184,63 @@ def test_a_build_that_starts_over_in_another_container_is_served_there(world: Wo
         with pytest.raises(EngineUnavailable):
             desk.enter(wish(1), "c2")
         assert world.inside.opened == [("c2", given.port)]
+
+
+def test_a_container_that_was_started_once_more_has_another_network_and_is_entered_again(world: World) -> None:
+    with world.desk() as desk:
+        given = desk.admit(wish(1), "bridge")
+        for _ in range(2):
+            desk.enter(wish(1), "c1")
+            assert key(given) == "ASIA1"
+    assert world.inside.opened == [("c1", given.port)] * 2
+
+
+def test_a_socket_that_is_there_only_after_its_build_has_ended_is_closed(world: World) -> None:
+    with world.desk() as desk:
+        given = desk.admit(wish(1), "bridge")
+        world.inside.meanwhile = lambda: desk.dismiss(wish(1))
+        desk.enter(wish(1), "c1")
+        with socket.socket() as caller:
+            assert caller.connect_ex(("127.0.0.1", given.port)) != 0, "it would keep the container's network for ever"
+
+
+def test_after_a_restart_an_sts_that_hangs_for_some_builds_keeps_no_other_waiting(world: World) -> None:
+    builds = [wish(number) for number in range(1, 6)]
+    with world.desk() as desk:
+        passes = [desk.admit(one, "bridge" if number % 2 else "host") for number, one in enumerate(builds)]
+    world.containers.update({one.build: f"c{number}" for number, one in enumerate(builds)})
+    held = threading.Event()
+    world.sts.hangs = dict.fromkeys([one.build for one in builds[:4]], held)
+    try:
+        with world.desk():
+            until(lambda: key(passes[4]), "an answer for the last build while STS hangs for those before it")
+            until(lambda: len(world.inside.opened) == 2, "the sockets of those that wait for STS")
+            assert ask(passes[0])[0] == 503, "its address and token are right"
+            held.set()
+            until(lambda: all(key(one) for one in passes), "answers for all")
+    finally:
+        held.set()
+
+
+class Ended(Exception):
+    """A build is to end."""
+
+
+def test_a_build_that_is_to_end_does_not_wait_for_an_sts_that_somebody_else_asks(world: World) -> None:
+    held = world.sts.hangs[wish(1).build] = threading.Event()
+    desk = RoleDesk(world.sts, world.inside, world.place, world.clock, find=world.containers.get)
+
+    def end() -> None:
+        raise Ended
+
+    other = begun(lambda: desk.admit(wish(1), "host"), "other")
+    try:
+        assert world.sts.asked.wait(60)
+        with heeding(end), pytest.raises(Ended):
+            desk.admit(wish(1), "host")
+    finally:
+        held.set()
+        assert other.over.wait(60)
 
 
 def test_credentials_are_fetched_anew_before_sdks_ask_for_newer_ones(world: World) -> None:
@@ -219,11 +287,14 @@ def test_builds_whose_directory_went_are_forgotten_with_their_tokens(world: Worl
         assert ask(given)[0] == 403
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"wish": 3}', "null", '{"wish": {"role": "r"}, "port": "x"}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"wish": 3}', "null", '{"wish": {"role": "r"}, "port": "x"}', "99999", "80"]
+)
 def test_a_damaged_pass_is_left_alone_and_a_new_one_is_made(world: World, text: str) -> None:
     file = world.place / wish(1).session / "role.json"
     file.parent.mkdir(parents=True)
-    file.write_text(text)
+    strange = {"port": int(text or 0), "token": 3} if text.isdecimal() else None  # the right members, other values
+    file.write_text(json.dumps({"wish": asdict(wish(1)), "inside": False, **strange}) if strange else text)
     with world.desk() as desk:
         given = desk.admit(wish(1), "host")
         assert ask(given)[0] == 200

@@ -60,6 +60,13 @@ def by_action() -> dict[str, set[str]]:
     return found
 
 
+def test_variables_are_the_service_roles_to_read_where_there_is_one_and_registries_are_not() -> None:
+    named = WEB.evolve(service_role="arn:aws:iam::123456789012:role/web")
+    found = {action: need.resource for need in needs(TOLD, [named], HERE) for action in need.actions}
+    assert "ssm:GetParameters" not in found
+    assert found["secretsmanager:GetSecretValue"].endswith("secret:r-AbCdEf")
+
+
 def test_each_action_is_needed_on_the_things_that_the_project_names() -> None:
     found = by_action()
     here = "eu-west-1:123456789012"
