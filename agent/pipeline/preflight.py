@@ -7,7 +7,7 @@ passes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agent.container import lookout
 from agent.container.lookout import Survey
@@ -36,38 +36,6 @@ _HINTS = {
     " address; then at the network ACLs of both subnets (answers go to ports 1024-65535)",
     Hop.OTHER: "check agent.preflight, security groups and routes",
 }
-
-
-class Lookout(Protocol):
-    """Looks out of the network of a build; see `DockerLookout`."""
-
-    def shares(self, network: str) -> bool:
-        """Whether a container in *network* sees what this process sees."""
-        ...
-
-    def at_once(self, container: str, targets: Sequence[str]) -> Survey | None:
-        """Look from the network of a running container in milliseconds; None where it takes longer than that."""
-        ...
-
-    def from_container(self, container: str, targets: Sequence[str]) -> Survey:
-        """Look from the network of a running container. Raises `EngineUnavailable`."""
-        ...
-
-
-class HostLookout:
-    """For those who have no engine to ask: looks from this process's own network alone."""
-
-    def shares(self, network: str) -> bool:
-        """See `Lookout.shares`."""
-        return bool(network)
-
-    def at_once(self, container: str, targets: Sequence[str]) -> Survey | None:
-        """See `Lookout.at_once`."""
-        return self.from_container(container, targets)
-
-    def from_container(self, container: str, targets: Sequence[str]) -> Survey:
-        """See `Lookout.from_container`."""
-        return lookout.from_host(targets) if container else Survey((), "")
 
 
 def ahead(job: Job) -> None:

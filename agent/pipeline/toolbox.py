@@ -20,8 +20,7 @@ from agent.model.build import Build
 from agent.model.place import VpcPolicy
 from agent.model.project import Environment
 from agent.objects.store import ObjectStore
-from agent.pipeline.preflight import HostLookout, Lookout
-from agent.pipeline.vpc import Locate, nowhere
+from agent.pipeline.surroundings import HostLookout, Locate, Lookout, nowhere
 from agent.source.sources import Sources
 
 

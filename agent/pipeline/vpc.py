@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from agent.errors import Unavailable, VpcMismatch
 from agent.kit.heed import patiently
 from agent.model.build import NetworkInterface
 from agent.model.place import HostPlace
 from agent.model.project import VpcConfig
+from agent.pipeline.surroundings import Locate
 
 if TYPE_CHECKING:
     from agent.pipeline.job import Job
@@ -17,17 +18,6 @@ KEPT_SECONDS = 300.0
 """For how long what the metadata service said is good enough: an instance seldom changes where it stands."""
 DOUBTED_SECONDS = 5.0
 """For how long it is where it would fail a build: somebody may just have mended it."""
-
-
-class Locate(Protocol):
-    """Says where this host stands; see `Whereabouts.ask`. Raises `Unavailable`."""
-
-    def __call__(self, at_most_old: float) -> HostPlace: ...
-
-
-def nowhere(at_most_old: float) -> HostPlace:
-    """For those who do not know."""
-    raise Unavailable(f"nobody can say where this host stands, nor {at_most_old:g} s ago")
 
 
 def check(job: Job) -> None:

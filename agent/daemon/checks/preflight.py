@@ -13,7 +13,8 @@ from agent.container.lookout import Survey
 from agent.container.spec import ContainerSpec
 from agent.daemon.checks.check import Check
 from agent.model.project import Project
-from agent.pipeline.preflight import Lookout, described, hint
+from agent.pipeline.preflight import described, hint
+from agent.pipeline.surroundings import Lookout
 
 _CONTAINER_SECONDS = 15.0
 

@@ -21,7 +21,7 @@ from agent.kit.clock import SystemClock
 from agent.kit.dial import Answer, Hop
 from agent.model.place import HostPlace, Interface
 from agent.model.project import AgentOptions, Environment, Project, Source, VpcConfig
-from agent.pipeline.preflight import HostLookout
+from agent.pipeline.surroundings import HostLookout
 from tests.fakes.engine import FakeEngine
 
 TABLE = "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t1\t1\t1\nmemory\t2\t1\t{}\npids\t3\t1\t1\n"
