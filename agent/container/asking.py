@@ -35,6 +35,8 @@ def asked_for(client: Any, spec: ContainerSpec, name: str, nano_cpus: int | None
             memswap_limit=spec.memory,
             nano_cpus=nano_cpus,
             privileged=spec.privileged,
+            # With it a build reads off the host's interfaces what others say, credentials of builds and of the host.
+            cap_drop=["NET_RAW"] if spec.network == "host" and not spec.privileged else None,
             pids_limit=-1 if spec.pids is None else spec.pids,
             log_config=_NO_LOG,
             cgroup_parent=spec.cgroup_parent,

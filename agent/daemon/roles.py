@@ -273,8 +273,8 @@ class RoleDesk:
         try:
             if not given.inside:
                 self._listen_on(given.port)
-            else:
-                self._enter(session, self._find(given.wish.build) or "", anew=False)
+            elif container := self._find(given.wish.build):  # else its route makes one, and enters it
+                self._enter(session, container, anew=False)
         except (OSError, BuildspecdError) as error:
             if session.trouble != str(error):
                 session.trouble = str(error)

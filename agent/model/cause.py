@@ -138,7 +138,7 @@ EXPLANATIONS: dict[Cause, Explanation] = {
     ),
     Cause.VARIABLE_UNRESOLVED: _user(
         "a parameter or secret that a variable refers to cannot be read",
-        "check its name, and the permissions of the host's role",
+        "check its name, and the permissions of serviceRole, or of the host's role without one",
     ),
     Cause.IMAGE_NOT_FOUND: _user("there is no such build image", "check environment.image: try docker pull"),
     Cause.IMAGE_DENIED: _user(

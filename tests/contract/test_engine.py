@@ -75,6 +75,26 @@ def tar_of(**files: bytes) -> io.BytesIO:
     return buffer
 
 
+RAW = "grep CapBnd /proc/self/status; exit $(( (0x$(sed -n 's/CapBnd:.//p' /proc/self/status) >> 13) & 1 ))"
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize(("network", "privileged", "may"), [("host", False, 0), ("none", False, 1), ("host", True, 1)])
+def test_a_build_in_the_hosts_network_does_not_read_what_others_say_there(
+    spec: ContainerSpec, network: str, privileged: bool, may: int
+) -> None:
+    docker = DockerEngine(agent_id="contract-raw")
+    images.busybox_image()
+    command = ("/bin/sh", "-c", RAW)
+    container = docker.create(replace(spec, command=command, network=network, privileged=privileged))
+    try:
+        docker.start(container)
+        until(lambda: not state_of(docker, container).running)
+        assert state_of(docker, container).exit_code == may, "CAP_NET_RAW opens packet sockets on every interface"
+    finally:
+        docker.remove(container)
+
+
 def test_facts_name_a_version_and_the_number_of_cpus(engine: Engine) -> None:
     facts = engine.facts()
     assert facts.version

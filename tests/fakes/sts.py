@@ -23,6 +23,7 @@ class Sts:
     down: bool = False
     lifetime: timedelta = timedelta(hours=1)
     asked: list[dict[str, str]] = field(default_factory=list)
+    turned_away: int = 0
 
     @property
     def environment(self) -> dict[str, str]:
@@ -33,6 +34,7 @@ class Sts:
         """Return status and document for one request."""
         action = said.get("Action", "")
         if self.down:
+            self.turned_away += 1
             return 503, _error("ServiceUnavailable", "come again")
         if action == "GetCallerIdentity":
             who = f"<Arn>{CALLER}</Arn><UserId>AROA:i</UserId><Account>123456789012</Account>"

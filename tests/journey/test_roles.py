@@ -129,7 +129,11 @@ def test_a_role_that_may_not_be_assumed_ends_the_build_and_one_that_may_reads_it
         ]
         members = {"agent": {"network": "none"}, "environment": {"environmentVariables": variables}}
         says = '[ "$PASSWORD $KEY" = "parameter-1 secret-1" ]'
-        green = daemon.build(daemon.inline(busybox, says, ASK.replace("$1", "-"), serviceRole=ROLE, **members))
+        sts.down = True
+        begun = daemon.ask(daemon.inline(busybox, says, ASK.replace("$1", "-"), serviceRole=ROLE, **members))
+        until(lambda: sts.turned_away, "the first question", 120)
+        sts.down = False
+        green = daemon.ended(begun)
         assert green["buildStatus"] == "SUCCEEDED", daemon.text(green)
         assert f'"RoleArn": "{ROLE}"' in daemon.text(green)
         assert sts.asked[-1]["RoleSessionName"] == green["id"].partition(":")[2]
