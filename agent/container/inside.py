@@ -102,12 +102,14 @@ class Inside:
         """Yield a Unix socket that listens in a directory of its own, for as long as the block runs."""
         place = self._room / uuid.uuid4().hex[:12]
         place.mkdir(mode=0o700, parents=True)
+        directory = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with socket.socket(socket.AF_UNIX) as table:
-                table.bind(str(place / "s"))
+                table.bind(f"/proc/self/fd/{directory}/s")  # the name of a socket has 107 bytes at most
                 table.listen(1)
                 yield table, place
         finally:
+            os.close(directory)
             (place / "s").unlink(missing_ok=True)
             place.rmdir()
 

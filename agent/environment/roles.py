@@ -16,6 +16,7 @@ SESSION_SECONDS = 3600
 """How long credentials hold. AWS gives no more where a role assumes a role, and the host's own is one."""
 _WHO_SECONDS = 5.0
 TAGS = ("buildspecd:project", "buildspecd:build")
+_LONGEST_TAG = 256
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/.+")
 _ASSUMED = re.compile(r"arn:(?P<partition>aws[a-z-]*):sts::(?P<account>\d{12}):assumed-role/(?P<name>[^/]+)/.+")
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException"})
@@ -86,7 +87,7 @@ class AssumedRoles:
         return self._aws.with_keys(given.keys)
 
     def _ask(self, wish: RoleWish) -> Any:
-        values = (wish.project, wish.build)
+        values = (wish.project, wish.build[-_LONGEST_TAG:])
         return self._aws.client("sts", attempts=2, patience=20.0).assume_role(
             RoleArn=wish.role,
             RoleSessionName=wish.session,

@@ -95,6 +95,9 @@ def test_each_build_gets_its_role_with_a_token_of_its_own_across_the_death_of_th
         )
         assert passes[network][1] not in log
     assert ask(uri, token)[0] == 403, "its build has ended"
+    files = [file for file in daemon.place.rglob("*") if file.is_file()]
+    kept = [file for file in files if any(one.encode() in file.read_bytes() for _, one in passes.values())]
+    assert kept == [], f"tokens on the disk, of {len(files)} files"
 
 
 def _answered(uri: str, token: str) -> Json | None:

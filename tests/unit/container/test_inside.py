@@ -33,8 +33,8 @@ def container() -> Iterator[str]:
 
 @pytest.fixture
 def room() -> Iterator[Path]:
-    """A directory with a short name: the path of a Unix socket has to fit into 108 bytes."""
-    place = Path("/dev/shm") / f"inside-{uuid.uuid4().hex[:8]}"
+    """A directory with a long name: the address of a Unix socket has 107 bytes at most."""
+    place = Path("/dev/shm") / f"inside-{uuid.uuid4().hex[:8]}-{'long' * 40}"
     yield place
     left = list(place.iterdir()) if place.exists() else []
     if place.exists():

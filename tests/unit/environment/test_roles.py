@@ -52,6 +52,13 @@ def test_a_role_is_assumed_for_one_build_with_its_tags_and_for_an_hour(sts: Sts,
     assert "secret" not in repr(given)
 
 
+def test_a_project_with_a_very_long_name_has_tags_that_aws_takes(sts: Sts, roles: AssumedRoles) -> None:
+    name = "w" * 255
+    roles(replace(WISH, project=name, build=f"{name}:{WISH.session}"))
+    assert [len(sts.asked[0][f"Tags.member.{n}.Value"]) for n in (1, 2)] == [255, 256]
+    assert sts.asked[0]["Tags.member.2.Value"].endswith(f":{WISH.session}")
+
+
 def test_a_role_that_says_no_is_named_with_both_statements_that_are_missing(sts: Sts, roles: AssumedRoles) -> None:
     sts.denies = True
     with pytest.raises(RoleRefused) as raised:
