@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from socket import socket
 
 from agent.app.following import follower
 from agent.app.guarding import warn
@@ -28,7 +29,7 @@ from agent.daemon.supervisor import Supervisor
 from agent.daemon.watchdog import Watchdog
 from agent.errors import BuildspecdError, ProjectUnknown
 from agent.kit.logging import configure, get_logger
-from agent.kit.sdnotify import Notifier
+from agent.kit.sdnotify import Notifier, handed_over
 from agent.kit.service import Service, StopToken
 from agent.model.project import Source
 from agent.model.request import BuildRequest
@@ -64,11 +65,12 @@ class HangUp:
 
 def serve(config: Path | None, stop: StopToken, hang_up: HangUp | None = None) -> None:
     """Run the daemon until *stop* is set; running builds go on without it. Raises `BuildspecdError`."""
+    held = handed_over()  # ahead of every child
     live = LiveConfiguration(config)
     configure(level=live.settings.log.level, format=live.settings.log.format)
     estate = Estate.at(live.settings.state_dir, live.settings.runtime_dir)
     with locked(estate.state / "lock", busy=f"{estate.state} belongs to a daemon that runs"):
-        daemon = Daemon(live, estate)
+        daemon = Daemon(live, estate, held)
         if hang_up is not None:
             hang_up.answer = daemon.reload
         daemon.run(stop)
@@ -77,7 +79,8 @@ def serve(config: Path | None, stop: StopToken, hang_up: HangUp | None = None) -
 class Daemon:
     """Everything that runs in `buildspecd serve`."""
 
-    def __init__(self, live: LiveConfiguration, estate: Estate) -> None:
+    def __init__(self, live: LiveConfiguration, estate: Estate, held: Mapping[str, socket] | None = None) -> None:
+        """*held*: the sockets that systemd held open since the daemon before."""
         self._live = live
         self._estate = estate
         self._workshop = workshop = Workshop(
@@ -123,6 +126,7 @@ class Daemon:
         self._sqs: Sqs | None = None
         self._pipelines = pipeline_worker(workshop, live, self._intake, self._scheduler)
         self._notifier = Notifier()
+        workshop.desk.ports.hold_with(self._notifier.keep, held or {})
         self._settings = SettingsWatch(live, watch_tree, self._took_up, self._notifier)
         self._follower = follower(workshop, live, self.reload)
         self._supervisor = Supervisor(self._services(), workshop.clock)

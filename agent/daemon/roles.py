@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Protocol
 
 from agent.aws import Aws
-from agent.container.inside import LOOPBACK, listening
+from agent.container.inside import LOOPBACK
 from agent.daemon.counter import Answer, Counter, Question
+from agent.daemon.ports import Ports, any_port
 from agent.environment.roles import RoleKeys, RoleWish
 from agent.errors import BuildspecdError, EngineUnavailable
 from agent.kit.clock import Clock
@@ -41,8 +42,6 @@ _HANDS = 8
 """How many builds are looked after at once: what hangs for one of them keeps no other waiting."""
 _GLANCE_SECONDS = 1.0
 """How long a turn waits for those who are busy; the next one finds them again."""
-_PORTS = range(20_000, 32_000)
-"""Below those that kernels hand out: nobody has one by chance while the daemon is away."""
 _FILE = "role.json"
 
 
@@ -125,12 +124,11 @@ class RoleDesk:
         self._passes = passes
         self._clock = clock
         self._find = find
-        self._wanted_port = port
         self._lock = threading.Lock()
         self._sessions: dict[str, _Session] = {}
-        self._ports: set[int] = set()
         self._taken_up = False
         self._counter = Counter(self._answer, clock)
+        self.ports = Ports(self._counter.open, port)
         self._keeper: threading.Thread | None = None
         self._doormen, self._messengers = threading.Semaphore(_HANDS), threading.Semaphore(_HANDS)
 
@@ -207,8 +205,7 @@ class RoleDesk:
         given = session.given
         if given.inside:
             return session.adopted and not self._counter.listens_for(given.wish.session)
-        with self._lock:
-            return given.port not in self._ports
+        return given.port not in self.ports
 
     def _is_due(self, session: _Session) -> bool:
         worn = session.keys is None or self._wears_out(session.keys)
@@ -222,7 +219,7 @@ class RoleDesk:
         adopted = given is not None and given.wish == wish
         if given is None or not adopted:
             inside = network != "host"
-            port = _any_port() if inside else self._host_port()
+            port = any_port() if inside else self.ports.any()
             given = Pass(wish, port, inside, secrets.token_urlsafe(32))
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomic(file, json.dumps(asdict(given)).encode(), mode=0o600, sync=False)
@@ -272,36 +269,13 @@ class RoleDesk:
         given = session.given
         try:
             if not given.inside:
-                self._listen_on(given.port)
+                self.ports.listen(given.port)
             elif container := self._find(given.wish.build):  # else its route makes one, and enters it
                 self._enter(session, container, anew=False)
         except (OSError, BuildspecdError) as error:
             if session.trouble != str(error):
                 session.trouble = str(error)
                 _log.error("credentials of a build are not served", build=given.wish.build, error=str(error))
-
-    def _host_port(self) -> int:
-        """Return the port on which builds in the host's network are served, listening there from now on."""
-        with self._lock:
-            if self._ports:
-                return min(self._ports)
-        if self._wanted_port:
-            with suppress(OSError):
-                self._listen_on(self._wanted_port)
-                return self._wanted_port
-            _log.warning("the port of role credentials is taken, using another", port=self._wanted_port)
-        for _ in range(100):
-            port = _any_port()
-            with suppress(OSError):
-                self._listen_on(port)
-                return port
-        raise BuildspecdError("no port is free for the credentials of builds", hint="set roles.port in agent.yml")
-
-    def _listen_on(self, port: int) -> None:
-        with self._lock:
-            if port not in self._ports:
-                self._counter.open(listening(port))
-                self._ports.add(port)
 
     def _answer(self, question: Question) -> Answer | None:
         """Say what a caller gets; whether its build or its token is wrong is not told."""
@@ -336,10 +310,6 @@ class RoleDesk:
             if (given := _read(file)) is not None and given.wish.session == file.parent.name:
                 yield given, file
         self._taken_up = True
-
-
-def _any_port() -> int:
-    return secrets.choice(_PORTS)
 
 
 def _read(file: Path) -> Pass | None:

@@ -51,6 +51,40 @@ def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+_HELD = """
+import os, pathlib, signal, socket
+from agent.kit.sdnotify import Notifier, handed_over
+found, notes = handed_over(), pathlib.Path("/run/held")
+if not found:
+    made = socket.create_server(("127.0.0.1", 0))
+    Notifier().keep("roles-1", made)
+    notes.write_text(f"{made.getsockname()[1]} ")
+    Notifier().ready()
+    os.kill(os.getpid(), signal.SIGKILL)
+with notes.open("a") as file:
+    file.write(f"{found['roles-1'].getsockname()[1]}\\n")
+Notifier().ready()
+signal.pause()
+"""
+
+
+def test_a_socket_that_systemd_keeps_outlives_a_daemon_that_was_killed(host: Host) -> None:
+    store = _store_of(UNIT.read_text())
+    (host.etc / "held.py").write_text(_HELD)
+    words = ("systemd-run", "--unit=held", "-p", "Type=notify", "-p", "NotifyAccess=main", "-p", "Restart=always")
+    start = "exec $(sed -n 's/^exec //p' /opt/buildspecd/bin/buildspecd | cut -d' ' -f1) /etc/buildspecd/held.py"
+    environment = "export LD_LIBRARY_PATH=/opt/python/lib PYTHONPATH=/opt/packages:/opt/source"
+    host.run(*words, "-p", store, "sh", "-c", f"{environment}; {start}", check=False)
+    host.until(lambda: len(host.run("cat", "/run/held", check=False).split()) == 2, "it was handed over")
+    before, after = host.run("cat", "/run/held").split()
+    assert before == after
+    host.run("systemctl", "stop", "held")
+
+
+def _store_of(unit: str) -> str:
+    return next(line for line in unit.splitlines() if line.startswith("FileDescriptorStoreMax="))
+
+
 def test_the_unit_exposes_little() -> None:
     _needs_systemd_analyze()
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", UNIT]
