@@ -70,7 +70,8 @@ def serve(config: Path | None, stop: StopToken, hang_up: HangUp | None = None) -
     configure(level=live.settings.log.level, format=live.settings.log.format)
     estate = Estate.at(live.settings.state_dir, live.settings.runtime_dir)
     with locked(estate.state / "lock", busy=f"{estate.state} belongs to a daemon that runs"):
-        daemon = Daemon(live, estate, held)
+        daemon = Daemon(live, estate)
+        daemon.take_over(held)
         if hang_up is not None:
             hang_up.answer = daemon.reload
         daemon.run(stop)
@@ -79,8 +80,7 @@ def serve(config: Path | None, stop: StopToken, hang_up: HangUp | None = None) -
 class Daemon:
     """Everything that runs in `buildspecd serve`."""
 
-    def __init__(self, live: LiveConfiguration, estate: Estate, held: Mapping[str, socket] | None = None) -> None:
-        """*held*: the sockets that systemd held open since the daemon before."""
+    def __init__(self, live: LiveConfiguration, estate: Estate) -> None:
         self._live = live
         self._estate = estate
         self._workshop = workshop = Workshop(
@@ -126,10 +126,13 @@ class Daemon:
         self._sqs: Sqs | None = None
         self._pipelines = pipeline_worker(workshop, live, self._intake, self._scheduler)
         self._notifier = Notifier()
-        workshop.desk.ports.hold_with(self._notifier.keep, held or {})
         self._settings = SettingsWatch(live, watch_tree, self._took_up, self._notifier)
         self._follower = follower(workshop, live, self.reload)
         self._supervisor = Supervisor(self._services(), workshop.clock)
+
+    def take_over(self, held: Mapping[str, socket]) -> None:
+        """Use the sockets that systemd has held open since the daemon before, and have it hold those to come."""
+        self._workshop.desk.ports.hold_with(self._notifier.keep, held)
 
     def run(self, stop: StopToken) -> None:
         """Run every service until *stop*; let go of running builds."""

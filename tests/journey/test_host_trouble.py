@@ -151,7 +151,8 @@ def test_a_source_that_does_not_fit_on_the_disk_is_a_fault_and_the_daemon_goes_o
 def test_builds_that_fill_the_disk_are_given_up_and_the_next_one_has_room_again(
     small_disk: Path, busybox: str, new_daemon: DaemonMaker
 ) -> None:
-    daemon = new_daemon(state=small_disk / "state").start()
+    # No reserve: the watch over it would stop the greediest build now and then, before it finds no room by itself.
+    daemon = new_daemon(state=small_disk / "state", settings={"disk": {"reserve": 0}}).start()
     files = daemon.ask(daemon.inline(busybox, "echo begun", "head -c 40000000 /dev/zero > large", "echo never"))
     output = daemon.ask(daemon.inline(busybox, "echo begun", "yes all work and no play | head -c 60000000"))
     ended = [daemon.ended(files, 90), daemon.ended(output, 90)]
