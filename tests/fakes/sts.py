@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qsl
+
+from tests.fakes.loopback import listening
 
 CALLER = "arn:aws:sts::123456789012:assumed-role/buildspecd-host/i-0123456789abcdef0"
 _NAMESPACE = "https://sts.amazonaws.com/doc/2011-06-15/"
@@ -90,14 +91,5 @@ def sts_service() -> Iterator[Sts]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    service.address = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    try:
+    with listening(Handler) as service.address:
         yield service
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
